@@ -1,0 +1,225 @@
+"""One cluster's connection: the official client's configuration, authentication, TLS and pool, and our
+deadlines.
+
+Takes an Endpoint, gives parsed JSON. It bounds the calls in flight, sets a deadline on each, reads renewed
+tokens, follows no redirect (a credential never leaves the server it is for) and translates every foreign
+error. Bodies go in as dicts, because the official client encodes them itself. Knows paths and bytes, no
+kinds.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import aiohttp
+import orjson
+from kubernetes.aio import client as official
+
+from pilotage.kube.endpoint import ClientCertificate, Endpoint, Token, TokenFile
+from pilotage.kube.errors import Unauthorized
+from pilotage.kube.translation import RedirectRefused, call_name, error_of_answer, translated
+
+TOKEN_AGE_S = 60.0
+"""A token file is read again after this: kubelets renew it long before it expires."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one cluster's calls (design.md §11). `total_s` ends answers that drip."""
+
+    in_flight: int = 16
+    connect_s: float = 3.0
+    read_s: float = 10.0
+    total_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One finished call, for metrics: HTTP method, path, status (0 without an answer), seconds."""
+
+    method: str
+    path: str
+    code: int
+    seconds: float
+
+
+Observer = Callable[[Call], None]
+
+
+class Transport:
+    """Owns the official client and its connections. Ends with `close`."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        limits: Limits,
+        user_agent: str,
+        observer: Observer | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        self._observer = observer
+        self._slots = asyncio.Semaphore(limits.in_flight)
+        self._token_read = float("-inf")
+        self._configuration = _configuration(endpoint)
+        self._official = _official_client(self._configuration, endpoint)
+        self._official.user_agent = user_agent
+        self._timeout = aiohttp.ClientTimeout(
+            total=limits.total_s, sock_connect=limits.connect_s, sock_read=limits.read_s
+        )
+
+    async def close(self) -> None:
+        """Close every connection, watches too."""
+        await self._official.close()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> bytes:
+        """Return the answer's bytes. Raises the types of `errors`."""
+        async with self._slots:
+            try:
+                return await self._once(method, path, query, body, content_type, accept)
+            except Unauthorized:
+                if not self._renew_token(at_once=True):
+                    raise
+                return await self._once(method, path, query, body, content_type, accept)
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+        content_type: str,
+        accept: str,
+    ) -> bytes:
+        start, code = time.monotonic(), 0
+        headers = {"Accept": accept, "Content-Type": content_type}
+        try:
+            async with self._opened(method, path, query, body, headers, self._timeout) as response:
+                code = response.status
+                payload = await response.read()
+                if code >= 300:
+                    raise error_of_answer(call_name(method, path), code, response.headers, payload)
+                return payload
+        finally:
+            if self._observer is not None:
+                seconds = time.monotonic() - start
+                self._observer(Call(method=method, path=path, code=code, seconds=seconds))
+
+    async def stream(self, path: str, *, query: Mapping[str, str], silence_s: float) -> AsyncGenerator[Any, None]:
+        """Yield the JSON documents of a watch, one a line, until the server ends it or is silent too long."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect_s, sock_read=silence_s)
+        headers = {"Accept": "application/json"}
+        async with self._opened("GET", path, query, None, headers, timeout) as response:
+            if response.status >= 300:
+                payload = await response.read()
+                raise error_of_answer(call_name("WATCH", path), response.status, response.headers, payload)
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line:
+                        yield orjson.loads(line)
+
+    @asynccontextmanager
+    async def _opened(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+        headers: dict[str, str],
+        deadline: aiohttp.ClientTimeout,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Hold one answer open; whatever fails inside leaves as one of our errors."""
+        self._renew_token()
+        url = self._endpoint.server + path
+        if query:
+            url += "?" + urlencode(query, quote_via=quote)
+        headers["User-Agent"] = self._official.user_agent
+        response: aiohttp.ClientResponse | None = None
+        with translated(call_name(method, path)):
+            try:
+                await self._official.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+                wrapped = await self._official.call_api(method, url, headers, body, _request_timeout=deadline)
+                response = wrapped.response
+                yield response
+            finally:
+                if response is not None:
+                    # a watch that is left early must not drain its stream first
+                    response.close()
+
+    def _renew_token(self, *, at_once: bool = False) -> bool:
+        """Put the credential into the configuration; tell whether it changed."""
+        match self._endpoint.credential:
+            case TokenFile(path=path) if at_once or time.monotonic() - self._token_read > TOKEN_AGE_S:
+                token = f"Bearer {path.read_text().strip()}"
+                self._token_read = time.monotonic()
+            case _:
+                return False
+        changed: bool = self._configuration.api_key.get("BearerToken") != token
+        self._configuration.api_key["BearerToken"] = token
+        return changed
+
+
+def _configuration(endpoint: Endpoint) -> Any:
+    host = urlsplit(endpoint.server).hostname or ""
+    is_loopback = host == "localhost" or host.startswith("127.") or host == "::1"
+    configuration = official.Configuration(
+        host=endpoint.server,
+        ca_cert_data=endpoint.ca,
+        tls_server_name=endpoint.tls_server_name or None,
+        # proxies of the environment are for the outside, as in Go's net/http
+        client_session_kwargs={"trust_env": not is_loopback, "middlewares": (_refuse_redirects,)},
+    )
+    # RFC 5280 extensions that kubeadm's and some clouds' CAs lack, and that only Python >= 3.13 asks for; the
+    # chain and the host name are verified all the same
+    configuration.disable_strict_ssl_verification = True
+    if isinstance(endpoint.credential, Token):
+        configuration.api_key["BearerToken"] = f"Bearer {endpoint.credential.value}"
+    return configuration
+
+
+def _official_client(configuration: Any, endpoint: Endpoint) -> Any:
+    """Build the official client; a client certificate passes through a private folder, since ssl takes files
+    only.
+    """
+    if not isinstance(endpoint.credential, ClientCertificate):
+        return official.ApiClient(configuration)
+    with tempfile.TemporaryDirectory(prefix="pilotage-") as folder:
+        certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        certificate.write_text(endpoint.credential.certificate)
+        key.write_text(endpoint.credential.key)
+        configuration.cert_file, configuration.key_file = str(certificate), str(key)
+        try:
+            return official.ApiClient(configuration)
+        finally:
+            configuration.cert_file = configuration.key_file = None
+
+
+async def _refuse_redirects(
+    request: aiohttp.ClientRequest,
+    handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
+) -> aiohttp.ClientResponse:
+    """Hide the target of a redirect, so that it comes out as the plain 3xx that it is."""
+    response = await handler(request)
+    if response.status in (301, 302, 303, 307, 308):
+        status, path = response.status, request.url.path
+        response.close()
+        raise RedirectRefused(f"answered {status} for {path}")
+    return response
