@@ -1,0 +1,113 @@
+"""The body of a feedback request into items: what can be judged by reading alone. Pure; verifies through `open_token`.
+
+A wrong item never spoils its neighbours: it becomes an `Answer` in its place. Only a body that is no feedback request
+at all is refused as a whole.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from pilotage_server.feedback.classes import Identity
+from pilotage_server.feedback.keys import KeyRing
+from pilotage_server.feedback.results import REASONS, Result
+from pilotage_server.feedback.token import Forged, Token, Unreadable, open_token
+from pilotage_server.feedback.wire import Item
+
+MAX_BODY_BYTES: Final = 1_000_000
+MAX_ITEMS: Final = 1_000
+MAX_LABEL_LENGTH: Final = 256
+_CLUSTER_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+
+
+class Refused(Exception):
+    """The whole request is refused with this HTTP status; the text names the remedy."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one item is told. `revision` is the proven revision it speaks of, if any; it is not sent."""
+
+    result: Result
+    reason: str = ""
+    cluster: str = ""
+    revision: str = ""
+
+
+def answer_of(result: Result, revision: str = "") -> Answer:
+    """The answer for a result that needs no further value."""
+    return Answer(result=result, reason=REASONS.get(result, ""), revision=revision)
+
+
+def read_request(body: bytes) -> list[Any]:
+    """The items as posted. Raises `Refused`."""
+    if len(body) > MAX_BODY_BYTES:
+        raise Refused(413, f"{len(body)} bytes; a feedback request holds at most {MAX_BODY_BYTES}: post smaller ones")
+    try:
+        request = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(400, f"not JSON: {error}") from error
+    items = request.get("feedback") if isinstance(request, dict) else None
+    if not isinstance(items, list):
+        raise Refused(400, 'write {"feedback": [{"token": …, "row": 0, "label": …}, …]}')
+    if len(items) > MAX_ITEMS:
+        raise Refused(413, f"{len(items)} items; a feedback request holds at most {MAX_ITEMS}: post several")
+    return items
+
+
+def judge(posted: Sequence[Any], ring: KeyRing, identity: Identity) -> list[Item | Answer]:
+    """For each posted item what to hand to the collector, or its final answer. Each token is opened once."""
+    opened: dict[str, Token | Answer] = {}
+    return [_judge_one(item, ring, identity, opened) for item in posted]
+
+
+def _judge_one(posted: Any, ring: KeyRing, identity: Identity, opened: dict[str, Token | Answer]) -> Item | Answer:
+    if not isinstance(posted, dict):
+        return _malformed("item: must be an object with token, row and label")
+    text, row, label = posted.get("token"), posted.get("row"), posted.get("label")
+    if not isinstance(text, str):
+        return _malformed("token: must be the string parameters.feedback_token of a prediction")
+    if isinstance(label, int) and not isinstance(label, bool):
+        label = str(label)
+    if not isinstance(label, str) or len(label) > MAX_LABEL_LENGTH:
+        return _malformed("label: must be the name of a class")
+    token = opened.get(text)
+    if token is None:
+        token = opened[text] = _open(text, ring, identity)
+    if isinstance(token, Answer):
+        return token
+    if type(row) is not int or not 0 <= row < token.rows:
+        return _malformed(f"row: must be a whole number from 0 to {token.rows - 1}", token.revision)
+    if token.revision == identity.revision and label not in identity.index:
+        return answer_of(Result.UNKNOWN_LABEL, token.revision)
+    return Item(token.revision, token.issued_ms, token.nonce.hex(), token.rows, row, token.predicted[row], label)
+
+
+def _open(text: str, ring: KeyRing, identity: Identity) -> Token | Answer:
+    try:
+        token = open_token(text, ring)
+    except Unreadable as error:
+        return _malformed(f"token: {error}")
+    cluster = token.claimed_cluster if isinstance(token, Forged) else token.cluster
+    # Clusters have their own keys, so a stranger's token cannot be proven here. Sending it where it says it came from
+    # trusts it with nothing: that cluster proves it.
+    if cluster != identity.cluster and _CLUSTER_NAME.fullmatch(cluster):
+        reason = f"predicted in cluster {cluster}; post it there, this is {identity.cluster}"
+        return Answer(result=Result.WRONG_CLUSTER, reason=reason, cluster=cluster)
+    if isinstance(token, Forged):
+        if token.kid_known:
+            return answer_of(Result.BAD_SIGNATURE)
+        reason = f"signed with key k{token.kid}, which this cluster does not hold (any more)"
+        return Answer(result=Result.BAD_SIGNATURE, reason=reason)
+    return token
+
+
+def _malformed(reason: str, revision: str = "") -> Answer:
+    return Answer(result=Result.MALFORMED, reason=reason, revision=revision)
