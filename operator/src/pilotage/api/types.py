@@ -181,16 +181,23 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """One weight of one wave: asked for at `started_at`, seen in every cluster of the wave at `observed_at`."""
+    """One weight of one wave: asked for at `started_at`, seen in every cluster of the wave at `observed_at`.
+
+    `shifted_s` is the rollout's at `started_at`: what was added since does not count against progressDeadline.
+    """
 
     weight: int
     started_at: float
     observed_at: float | None = None
+    shifted_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaveRecord:
-    """A wave that has started, its membership frozen. `steps` is the log of its weights; `passed_at`: all at 100."""
+    """A wave that has started, its membership frozen. `steps` is the log of its weights; `passed_at`: all at 100.
+
+    The record after the spec's steps (in a first deployment: the only one) asks for 100 and no canary beside it.
+    """
 
     name: str
     clusters: tuple[str, ...]
@@ -205,6 +212,8 @@ class RolloutRecord:
     """One attempt to take one revision everywhere. `outcome` None: under way. `held`: a deadline passed with Hold.
 
     `shifted_s` is how long deadlines have stood still (paused, unreachable member); `stopped_at`: since when they do.
+    `planned_waves` is how many waves there were when it began: each may spend that share of beta. `fresh`: a retry
+    that left the earlier attempts' pass evidence behind.
     """
 
     revision: str
@@ -220,6 +229,8 @@ class RolloutRecord:
     held: bool = False
     shifted_s: float = 0.0
     stopped_at: float | None = None
+    planned_waves: int = 1
+    fresh: bool = False
 
     @property
     def name(self) -> str:
@@ -317,11 +328,15 @@ class EvidenceBoundary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaveEvidence:
-    """The e-processes of one wave: state as `pilotage.gate` wrote it, block boundaries, verdict of the last block."""
+    """The e-processes of one wave: state as `pilotage.gate` wrote it, block boundaries, verdict of the last block.
+
+    `step` is the one whose window is being counted, from 0; `clusters` are those the state was started with.
+    """
 
     wave: str
     step: int
     state: Mapping[str, Json]
+    clusters: tuple[str, ...] = ()
     boundaries: tuple[EvidenceBoundary, ...] = ()
     verdict: str = "InsufficientData"
     gates: tuple[GateResult, ...] = ()
@@ -342,13 +357,14 @@ class RolloutHistory:
     started_at: float
     decided_at: float
     ungated: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionStatus:
     """`ModelRevision.status`: evidence and verdict of its rollout, and what became of earlier attempts.
 
-    `carried` is the pass side of the last attempt's gate state, which a retry continues (never the fail side).
+    `carried` is what a retry's pass side continues: `{"gates": hash, "stable": mrev, "waves": {wave: gate state}}`.
     """
 
     attempt: int = 0

@@ -37,12 +37,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineQuery:
-    """Before a wave: rows this cluster served in the last ten minutes, and the stable revision's recent matured labels."""
+    """Before a wave: rows this cluster served in the last ten minutes, and the stable revision's recent matured labels.
+
+    `asked_at` (in every query) is when the planner asked: it paces the next one and is no part of the question.
+    """
 
     cluster: str
     namespace: str
     model: str
     stable: str
+    asked_at: float = 0.0
     served_window_s: float = 600.0
     history_window_s: float = 3600.0
 
@@ -65,6 +69,7 @@ class BlockQuery:
     window: Window
     since: Boundary | None
     label_delay_s: float
+    asked_at: float = 0.0
 
 
 Query = BaselineQuery | BlockQuery
@@ -72,11 +77,15 @@ Query = BaselineQuery | BlockQuery
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """Answer to a `BaselineQuery`: rows served and the stable arm's history."""
+    """Answer to a `BaselineQuery`: rows served, the stable arm's history, and every class the stable's cells name.
+
+    The collector exports all cells at zero once a revision is registered, so `classes` is complete without a label.
+    """
 
     query: BaselineQuery
     rows: int
     history: Confusion
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.api.types import MemberCluster, ModelDeployment, ModelRevision
-from pilotage.evidence.reading import Reading
+from pilotage.evidence.reading import Query, Reading
 
 Manifest = Mapping[str, Any]
 """One Kubernetes object as JSON; never mutated."""
@@ -80,3 +80,4 @@ class Observed:
     revisions: Mapping[str, ModelRevision]
     clusters: Mapping[str, ClusterView]
     readings: tuple[Reading, ...] = field(default=())
+    asked: tuple[Query, ...] = field(default=())
