@@ -1,0 +1,269 @@
+"""The manifest: what a bundle holds and promises, as values, and as canonical JSON.
+
+Canonical means sorted keys, no spaces, UTF-8, shortest float text: equal manifests are equal bytes, and the
+signature is over these bytes. Decoding is strict: unknown or missing fields, and values that contradict each
+other, are refused with their paths. Knows neither files nor keys nor backends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NewType
+
+from pilotage_server.bundle.decision import Argmax, Decision, Threshold
+from pilotage_server.bundle.errors import Refused
+from pilotage_server.document import Document, Malformed, Section
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SIGNATURE = "signature"
+NAME = r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?"
+MAX_CLASSES = 1_000
+MAX_FEATURES = 100_000
+
+Sha256 = NewType("Sha256", str)
+"""A SHA-256 as 64 hexadecimal digits, without a prefix."""
+
+
+def sha256(content: bytes) -> Sha256:
+    """Digest of bytes, as written in manifests."""
+    return Sha256(hashlib.sha256(content).hexdigest())
+
+
+class BackendKind(StrEnum):
+    """What computes probabilities: chosen at training by the parity gate."""
+
+    ONNX_F64 = "onnx-f64"
+    ONNX_F32 = "onnx-f32"
+    SKLEARN = "sklearn"
+
+
+class ClassType(StrEnum):
+    """How classes travel in answers: BYTES or INT64."""
+
+    STRING = "string"
+    INTEGER = "integer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One file of the bundle: its size in bytes and its digest."""
+
+    name: str
+    size: int
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One input column.
+
+    `low` and `high` are the range seen in training, for people and for drift, not a limit.
+    """
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """Rows every server must reproduce before it is ready.
+
+    |Δp| ≤ tolerance in every cell, and equal decisions.
+    """
+
+    rows: tuple[tuple[float, ...], ...]
+    probabilities: tuple[tuple[float, ...], ...]
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything a server needs to know about a bundle. Class order is the order of probability columns."""
+
+    name: str
+    version: str
+    description: str = ""
+    classes: tuple[str, ...]
+    class_type: ClassType
+    features: tuple[Feature, ...]
+    backend: BackendKind
+    model_file: str
+    decision: Decision
+    golden: Golden
+    files: tuple[FileEntry, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON; raises ValueError on NaN and infinities."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Manifest as canonical JSON."""
+    match manifest.decision:
+        case Argmax():
+            decision: dict[str, Any] = {"rule": "argmax"}
+        case Threshold(positive=positive, value=value):
+            decision = {"rule": "threshold", "class": manifest.classes[positive], "value": value}
+    return canonical(
+        {
+            "format": FORMAT,
+            "task": "classification",
+            "name": manifest.name,
+            "version": manifest.version,
+            "description": manifest.description,
+            "classes": list(manifest.classes),
+            "classType": str(manifest.class_type),
+            "features": [{"name": f.name, "low": f.low, "high": f.high} for f in manifest.features],
+            "backend": {"kind": str(manifest.backend), "file": manifest.model_file},
+            "decision": decision,
+            "golden": {
+                "rows": manifest.golden.rows,
+                "probabilities": manifest.golden.probabilities,
+                "tolerance": manifest.golden.tolerance,
+            },
+            "files": [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in manifest.files],
+            "versions": dict(manifest.versions),
+            "data": dict(manifest.data),
+            "training": dict(manifest.training),
+            "baseline": dict(manifest.baseline),
+        }
+    )
+
+
+def decode(content: bytes) -> Manifest:
+    """Read a manifest; raises `Refused` with the path and rule of everything that is wrong with it."""
+    remedy = "train or export the bundle again with a matching version of pilotage-model"
+    try:
+        document = Document(json.loads(content))
+        manifest = _read(document.root)
+        document.finish()
+    except Malformed as malformed:
+        raise Refused(MANIFEST, str(malformed), remedy) from malformed
+    except (ValueError, RecursionError) as error:
+        raise Refused(MANIFEST, f"is not JSON ({error})", remedy) from error
+    return manifest
+
+
+def _read(root: Section) -> Manifest:
+    if root.integer("format", low=1, high=10_000) != FORMAT:
+        root.mistake("format", f"this server reads format {FORMAT} only")
+    root.choice("task", ("classification",))
+    classes = _texts(root, "classes", longest=MAX_CLASSES)
+    if len(classes) < 2:
+        root.mistake("classes", f"{len(classes)} classes; a classifier has at least 2")
+    class_type = ClassType(root.choice("classType", tuple(ClassType)))
+    if class_type is ClassType.INTEGER and not all(_is_int64(text) for text in classes):
+        root.mistake("classes", "classType is integer, but not every class is a whole number of 64 bits")
+    features = tuple(
+        Feature(name=f.text("name", longest=256), low=_bound(f, "low"), high=_bound(f, "high"))
+        for f in root.sections("features", longest=MAX_FEATURES)
+    )
+    if not features or len({f.name for f in features}) < len(features):
+        root.mistake("features", "empty, or a name occurs twice")
+    backend = root.section("backend")
+    files = _files(root)
+    model_file = backend.text("file", longest=128)
+    if model_file not in {entry.name for entry in files}:
+        backend.mistake("file", f"{model_file!r} is not among the files of the bundle")
+    return Manifest(
+        name=root.text("name", pattern=NAME),
+        version=root.text("version", longest=64),
+        description=root.text("description", longest=4096),
+        classes=classes,
+        class_type=class_type,
+        features=features,
+        backend=BackendKind(backend.choice("kind", tuple(BackendKind))),
+        model_file=model_file,
+        decision=_decision(root.section("decision"), classes),
+        golden=_golden(root.section("golden"), len(features), len(classes)),
+        files=files,
+        versions=MappingProxyType(dict(root.section("versions").plain())),
+        data=MappingProxyType(dict(root.section("data").plain())),
+        training=MappingProxyType(dict(root.section("training").plain())),
+        baseline=MappingProxyType(dict(root.section("baseline").plain())),
+    )
+
+
+def _texts(section: Section, key: str, *, longest: int) -> tuple[str, ...]:
+    items = section.items(key, longest=longest)
+    if not all(isinstance(item, str) and 0 < len(item) <= 128 for item in items) or len(set(map(str, items))) < len(
+        items
+    ):
+        section.mistake(key, "must be different texts of 1 to 128 characters")
+        return ()
+    return tuple(items)
+
+
+def _is_int64(text: str) -> bool:
+    try:
+        return -(2**63) <= int(text) < 2**63 and str(int(text)) == text
+    except ValueError:
+        return False
+
+
+def _bound(section: Section, key: str) -> float:
+    return section.number(key, low=-1.7976931348623157e308, high=1.7976931348623157e308)
+
+
+def _files(root: Section) -> tuple[FileEntry, ...]:
+    files = tuple(
+        FileEntry(
+            name=f.text("name", pattern=r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+            size=f.integer("size", low=0, high=2**40),
+            sha256=Sha256(f.text("sha256", pattern="[0-9a-f]{64}")),
+        )
+        for f in root.sections("files", longest=64)
+    )
+    names = [f.name for f in files]
+    if len(set(names)) < len(names) or {MANIFEST, SIGNATURE} & set(names):
+        root.mistake("files", f"a name occurs twice, or {MANIFEST} or {SIGNATURE} lists itself")
+    return files
+
+
+def _decision(section: Section, classes: tuple[str, ...]) -> Decision:
+    if section.choice("rule", ("argmax", "threshold")) == "argmax":
+        return Argmax()
+    value = section.number("value", low=0.0, high=1.0)
+    positive = section.text("class")
+    if len(classes) != 2 or positive not in classes:
+        section.mistake("class", f"{positive!r}; a threshold needs two classes and one of them here")
+        return Argmax()
+    return Threshold(positive=classes.index(positive), value=value)
+
+
+def _golden(section: Section, features: int, classes: int) -> Golden:
+    rows = _matrix(section, "rows", features)
+    probabilities = _matrix(section, "probabilities", classes)
+    if not rows or len(rows) != len(probabilities):
+        section.mistake("rows", f"{len(rows)} rows for {len(probabilities)} expected answers; at least one of each")
+    return Golden(
+        rows=rows,
+        probabilities=probabilities,
+        tolerance=section.number("tolerance", low=0.0, high=1e-3),
+    )
+
+
+def _matrix(section: Section, key: str, width: int) -> tuple[tuple[float, ...], ...]:
+    rows = section.items(key, longest=1_000)
+    for i, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != width or not all(_is_number(cell) for cell in row):
+            section.mistake(f"{key}[{i}]", f"is not a row of {width} numbers")
+            return ()
+    return tuple(tuple(float(cell) for cell in row) for row in rows)
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) <= 1.7976931348623157e308

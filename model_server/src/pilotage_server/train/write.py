@@ -1,0 +1,88 @@
+"""Everything a run leaves on disk: bundle, OCI layout, held-back rows, result.
+
+A folder that holds something else than an earlier run is refused; an earlier run is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pilotage_server.bundle.manifest import MANIFEST, SIGNATURE, Manifest, Sha256, encode, sha256
+from pilotage_server.bundle.oci import write_layout
+from pilotage_server.bundle.signature import sign
+from pilotage_server.train.config import ConfigError
+from pilotage_server.train.data import Table
+from pilotage_server.train.split import Part
+
+BUNDLE_FOLDER, OCI_FOLDER, RESULT_FILE, HOLDBACK_FILE = "bundle", "oci", "result.json", "holdback.json"
+CARD_FILE = "model_card.md"
+_OURS = {BUNDLE_FOLDER, OCI_FOLDER, RESULT_FILE, HOLDBACK_FILE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Where a bundle can be found: `digest` (`sha256:…`) is that of the OCI image, `reference` pins it."""
+
+    reference: str
+    digest: str
+    manifest_digest: Sha256
+
+
+def clear_folder(out: Path) -> None:
+    """Make an empty folder to write to; raises `ConfigError` rather than delete what no run has made."""
+    foreign = sorted({path.name for path in out.iterdir()} - _OURS) if out.is_dir() else []
+    if foreign or (out.exists() and not out.is_dir()):
+        raise ConfigError(
+            f"--out {out}: holds {', '.join(foreign) or 'a file'}, which no training run made; use an empty folder"
+        )
+    for name in _OURS:
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def write_bundle(
+    out: Path, manifest: Manifest, files: Mapping[str, bytes], *, image: str, key: Ed25519PrivateKey | None
+) -> Written:
+    """Write the bundle folder, signed if there is a key, and the OCI layout of it."""
+    clear_folder(out)
+    folder = out / BUNDLE_FOLDER
+    folder.mkdir()
+    raw = encode(manifest)
+    contents = dict(files) | {MANIFEST: raw}
+    if key is not None:
+        contents[SIGNATURE] = sign(raw, key)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    digest = write_layout(folder, out / OCI_FOLDER, name=f"{image}:{manifest.version}")
+    return Written(reference=f"{image}@{digest}", digest=digest, manifest_digest=sha256(raw))
+
+
+def write_holdback(out: Path, table: Table, part: Part) -> None:
+    """Write the held-back rows with their true classes, for whoever plays the users."""
+    document = {
+        "features": list(table.features),
+        "classes": list(table.classes),
+        "rows": part.rows.tolist(),
+        "labels": [table.classes[index] for index in part.labels],
+    }
+    _write_json(out / HOLDBACK_FILE, document)
+
+
+def write_result(out: Path, document: Mapping[str, Any]) -> None:
+    """Write result.json: last of all, so that its presence means a whole run."""
+    _write_json(out / RESULT_FILE, document)
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
