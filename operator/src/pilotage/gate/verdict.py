@@ -1,0 +1,76 @@
+"""What a look at the evidence says, as data: enough to recompute, render and explain it. Nothing here decides."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """``NOT_APPLICABLE`` occurs for single gates only: there is no stable to compare with."""
+
+    PASS = "Pass"  # noqa: S105  (a verdict, no password)
+    FAIL = "Fail"
+    INCONCLUSIVE = "Inconclusive"
+    INSUFFICIENT_DATA = "InsufficientData"
+    NOT_APPLICABLE = "NotApplicable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateVerdict:
+    """One gate. Estimates and bounds are of the canary's metric over the mix, in [0, 1], None while undefined.
+
+    ``difference``: ``{estimate, lower, upper}`` of canary − stable for a gate with a margin. ``stable``: stable's
+    metric over the same mix. ``log_e_pass`` is the least, ``log_e_fail`` the greatest over the gate's tests.
+    ``labels``: ``{arm: {cluster: n}}`` in the gate's own denominator; ``step_labels``: ``{arm: n}`` since the last
+    change of weight. ``eta``: seconds to a pass at the pace of the last hour, None if there is no such pace.
+    """
+
+    name: str
+    title: str
+    state: Outcome
+    reason: str
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    stable: float | None
+    difference: Mapping[str, float] | None
+    floor: float | None
+    margin: float | None
+    log_e_pass: float
+    log_e_fail: float
+    labels: Mapping[str, Mapping[str, int]]
+    step_labels: Mapping[str, int]
+    blocks: int
+    eta: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The wave's verdict. ``fail_weight``: this wave's Σ wᵢEᵢ; a rollout adds its waves and fails at 1/beta.
+
+    ``step_ready``: every gate has ``minSamples`` canary labels since the last change of weight, which is what an
+    intermediate step waits for. ``coverage``: ``{arm: {cluster: labels / served rows}}``, None where not told.
+    """
+
+    state: Outcome
+    reason: str
+    gates: Mapping[str, GateVerdict]
+    fail_weight: float
+    alpha: float
+    beta: float
+    step_ready: bool
+    coverage: Mapping[str, Mapping[str, float | None]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        raw: dict[str, Any] = _plain(asdict(self))
+        return raw
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
