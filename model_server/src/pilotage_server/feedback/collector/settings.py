@@ -1,0 +1,104 @@
+"""What a collector is told: its command line as one value, and the file the operator writes.
+
+The file (`collector.json` of the ConfigMap) is read again while the collector runs: a new `labelDelaySeconds` acts
+without a restart. A file that cannot be used any more changes nothing and is logged once; at the start it is fatal.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+import structlog
+
+from pilotage_server.document import Document, Malformed
+
+LONGEST_DELAY_S: Final = 29 * 24 * 3600
+"""A day less than rows are kept: a label must mature before its row may go."""
+_log = structlog.get_logger(__name__)
+
+
+class SettingsRefused(Exception):
+    """The collector cannot start like this; the text names the setting, its value and the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorSettings:
+    """The command line of `pilotage-server collect`; `run_collector` resolves mount paths under the pod's root."""
+
+    config: Path
+    data: Path
+    key_dir: Path
+    host: str
+    port: int = 8090
+    admin_port: int = 8091
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorConfig:
+    """The file: which model in which cluster, and how old a prediction must be to be counted, in s."""
+
+    model: str
+    namespace: str
+    cluster: str
+    label_delay_s: float
+
+    @property
+    def label_delay_ms(self) -> int:
+        """The delay in whole ms."""
+        return round(self.label_delay_s * 1000)
+
+
+class ConfigFile:
+    """The file and its last usable content, `current`."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file. Raises `SettingsRefused`."""
+        self._path = path
+        self._content = _read(path)
+        self._refused = b""
+        self.current = _parse(path, self._content)
+
+    def refresh(self) -> None:
+        """Read the file again; keep what is in force when it is unreadable, wrong, or about another model."""
+        try:
+            content = _read(self._path)
+            if content == self._content or content == self._refused:
+                return
+            self._refused = content
+            config = _parse(self._path, content)
+            if (config.model, config.namespace, config.cluster) != self._identity():
+                raise SettingsRefused(f"{self._path}: model, namespace or cluster changed; start another collector")
+        except SettingsRefused as error:
+            _log.error("collector.config_refused", error=str(error))
+            return
+        _log.info("collector.config_changed", label_delay_s=config.label_delay_s, before_s=self.current.label_delay_s)
+        self.current, self._content, self._refused = config, content, b""
+
+    def _identity(self) -> tuple[str, str, str]:
+        return self.current.model, self.current.namespace, self.current.cluster
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsRefused(
+            f"--config {path}: {error.strerror}; mount the ConfigMap of the collector there"
+        ) from error
+
+
+def _parse(path: Path, content: bytes) -> CollectorConfig:
+    try:
+        document = Document(orjson.loads(content))
+        root = document.root
+        config = CollectorConfig(
+            model=root.text("model", pattern=".+", longest=63),
+            namespace=root.text("namespace", pattern=".+", longest=63),
+            cluster=root.text("cluster", pattern=".+", longest=63),
+            label_delay_s=root.number("labelDelaySeconds", low=0, high=LONGEST_DELAY_S),
+        )
+        document.finish()
+    except (orjson.JSONDecodeError, Malformed) as error:
+        raise SettingsRefused(f"--config {path}: {error}") from error
+    return config

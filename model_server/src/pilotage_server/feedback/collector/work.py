@@ -1,0 +1,34 @@
+"""What the ledger is asked to do, and what it answers: two closed unions."""
+
+from dataclasses import dataclass
+
+from pilotage_server.feedback.results import Result
+from pilotage_server.feedback.wire import Announcement, Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The revision is known; its cells exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The revision is known with other classes: one name, two models."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSender:
+    """A delivery from a revision that must announce itself first; none of its items was looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One result per item, in order."""
+
+    results: tuple[Result, ...]
+
+
+Work = Announcement | Delivery
+Outcome = Announced | Conflict | UnknownSender | Delivered
