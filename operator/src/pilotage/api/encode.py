@@ -41,7 +41,6 @@ def revision_object(revision: ModelRevision, owner: Metadata) -> dict[str, Any]:
                     "name": owner.name,
                     "uid": owner.uid,
                     "controller": True,
-                    "blockOwnerDeletion": True,
                 }
             ],
         },
