@@ -1,0 +1,1 @@
+"""What several test areas share: `from support.x import y`."""
