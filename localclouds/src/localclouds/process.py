@@ -1,7 +1,8 @@
 """One supervised process: started, restarted with back-off when it dies, paused, killed, stopped.
 
 It runs in its own session (a Ctrl-C in the owner's terminal reaches only the owner), carries the instance's
-mark, and is killed by the kernel when the supervisor dies. Its output goes straight to its log file. Knows nothing of Kubernetes.
+mark, and is killed by the kernel when the supervisor dies. Its output goes straight to its log file. Knows nothing of
+Kubernetes.
 """
 
 from __future__ import annotations
