@@ -113,6 +113,11 @@ class Clouds(Mapping[str, Cloud]):
         if self._supervisor is not None and self._supervisor.stdout is not None:
             self._supervisor.stdout.close()
 
+    def wait(self) -> None:
+        """Block until the instance this object started is gone (stopped by somebody else, or broken)."""
+        if self._supervisor is not None:
+            self._supervisor.wait()
+
     def status(self) -> dict[str, list[dict[str, Any]]]:
         """Rows per component by cloud name, see Cloud.status."""
         rows: dict[str, list[dict[str, Any]]] = control.ask(self.state, {"do": "status"}, within_s=10)

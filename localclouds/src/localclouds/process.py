@@ -11,8 +11,9 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +28,7 @@ STEADY_AFTER_S: Final = 20.0
 """A process that lived this long starts over with the first back-off."""
 
 _TAIL_BYTES: Final = 4000
+_FOLLOW_EVERY_S: Final = 0.2
 
 
 class Phase(StrEnum):
@@ -202,3 +204,16 @@ def tail(path: Path, lines: int) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
+
+
+def follow(paths: Sequence[Path]) -> Iterator[str]:
+    """Lines as they are appended to the files, for ever."""
+    files = [path.open(errors="replace") for path in paths]
+    for file in files:
+        file.seek(0, os.SEEK_END)
+    pause = threading.Event()
+    while True:
+        fresh = [line.rstrip("\n") for file in files for line in file]
+        yield from fresh
+        if not fresh:
+            pause.wait(_FOLLOW_EVERY_S)
