@@ -26,6 +26,7 @@ from localclouds.node.volumes import Places, VolumeProblem, Volumes
 _log = logging.getLogger(__name__)
 
 _SETUP = Backoff(first_s=0.2, most_s=5.0)
+_PATIENCE_S = 0.5
 _WRITES = Backoff(first_s=0.2, most_s=5.0)
 
 
@@ -187,11 +188,13 @@ class Pod:
             try:
                 await self._volumes.make(self._pod, self._ip or "")
             except VolumeProblem as problem:
-                self._tell("Warning", "FailedMount", str(problem))
-                for container in self._containers:
-                    container.record.state = Waiting(reason=problem.reason, message=str(problem))
-                self._changed.set()
                 backoff = backoff.next()
+                # Not at once: the Node authorizer learns a moment after the node that a pod may be served.
+                if backoff.wait_s > _PATIENCE_S:
+                    self._tell("Warning", "FailedMount", str(problem))
+                    for container in self._containers:
+                        container.record.state = Waiting(reason=problem.reason, message=str(problem))
+                    self._changed.set()
                 await asyncio.sleep(backoff.wait_s)
             else:
                 self._volumes_made = True

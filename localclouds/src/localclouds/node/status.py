@@ -157,14 +157,21 @@ def _gates_open(pod: Json) -> bool:
 
 def _condition(pod: Json, kind: str, holds: bool, unready: list[str], is_over: bool, now: datetime) -> Json:
     value = "True" if holds else "False"
-    condition: Json = {"type": kind, "status": value, "lastTransitionTime": _text(now)}
+    # Null, or a strategic merge would keep what was said when the condition was last false.
+    condition: Json = {
+        "type": kind,
+        "status": value,
+        "lastTransitionTime": _text(now),
+        "reason": None,
+        "message": None,
+    }
     if kind in ("Ready", "ContainersReady") and not holds:
         if is_over:
             condition["reason"] = "PodCompleted"
         else:
             condition |= {
                 "reason": "ContainersNotReady" if unready else "ReadinessGatesNotReady",
-                "message": f"containers with unready status: [{' '.join(unready)}]" if unready else "",
+                "message": f"containers with unready status: [{' '.join(unready)}]" if unready else None,
             }
     for known in pod.get("status", {}).get("conditions") or ():
         if known["type"] == kind and known["status"] == value and known.get("lastTransitionTime"):
