@@ -28,7 +28,8 @@ check: $(READY) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy operator/src model_server/src localclouds/src
-	$(BIN)/mypy demo benchmarks tests
+	$(BIN)/mypy demo benchmarks
+	$(BIN)/mypy --allow-untyped-defs --allow-incomplete-defs tests
 	$(BIN)/lint-imports
 
 .PHONY: format

@@ -1,8 +1,8 @@
 """Frozen dataclasses to JSON and back, by their annotations: one rule for names, times and durations.
 
 `snake_case` becomes `camelCase`. A float field named `…_s` is a duration and loses the suffix (`interval_s` ⇄
-`interval: 30s`); one named `…_at`, `at`, `since` or `…_time` / `…_timestamp` is a time. Fields that are None, empty or equal to
-their default are left out, so encoding is canonical and decoding restores the same value.
+`interval: 30s`); one named `…_at`, `at`, `since` or `…_time` / `…_timestamp` is a time. Fields that are None or
+equal to their default are left out, so encoding is canonical and decoding restores the same value.
 
 `decode` never raises for bad input: it appends `path: value rule; remedy` to the problems it is given and goes on, so
 that a user sees every mistake of a document at once. Unknown keys are ignored: the API server pruned or kept them.
@@ -22,7 +22,6 @@ from pilotage.api.times import format_time, parse_duration, parse_time
 T = TypeVar("T")
 _TIME_NAMES = ("at", "since")
 _TIME_ENDINGS = ("_at", "_time", "_timestamp")
-_EMPTY: tuple[object, ...] = (None, (), "", {})
 
 
 def json_name(field_name: str, kind: str) -> str:
@@ -69,7 +68,7 @@ def _encode_dataclass(value: Any) -> dict[str, Any]:
     encoded = {}
     for field, _, kind, key in field_kinds(type(value)):  # type: ignore[arg-type]  # classes are hashable
         item = getattr(value, field.name)
-        if item in _EMPTY or (field.default is not MISSING and item == field.default):
+        if item is None or _is_default(field, item):
             continue
         match kind:
             case "time":
@@ -79,6 +78,12 @@ def _encode_dataclass(value: Any) -> dict[str, Any]:
             case _:
                 encoded[key] = encode(item)
     return encoded
+
+
+def _is_default(field: Field[Any], item: Any) -> bool:
+    if field.default_factory is not MISSING:
+        return bool(item == field.default_factory())
+    return bool(item == field.default)
 
 
 def format_duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 
 
@@ -19,11 +19,11 @@ def parse_duration(text: str) -> float:
     for match in _DURATION.finditer(text):
         if match.start() != position:
             break
-        total += float(match[1]) * _UNITS[match[2]]
+        total += float(match[1]) * _MILLISECONDS[match[2]]
         position = match.end()
     if position == 0 or position != len(text):
         raise ValueError(f"{text!r} is not a duration; write for example 90s, 10m or 1h30m")
-    return total
+    return total / 1000
 
 
 def parse_time(text: str) -> float:

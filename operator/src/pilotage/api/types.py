@@ -331,6 +331,7 @@ class WaveEvidence:
     """The e-processes of one wave: state as `pilotage.gate` wrote it, block boundaries, verdict of the last block.
 
     `step` is the one whose window is being counted, from 0; `clusters` are those the state was started with.
+    `step_ready`: every gate has its minSamples of this step. `fail_weight`: this wave's share of the fail evidence.
     """
 
     wave: str
@@ -339,6 +340,9 @@ class WaveEvidence:
     clusters: tuple[str, ...] = ()
     boundaries: tuple[EvidenceBoundary, ...] = ()
     verdict: str = "InsufficientData"
+    reason: str = ""
+    step_ready: bool = False
+    fail_weight: float = 0.0
     gates: tuple[GateResult, ...] = ()
     blocks: int = 0
     updated_at: float = 0.0
@@ -364,7 +368,7 @@ class RolloutHistory:
 class RevisionStatus:
     """`ModelRevision.status`: evidence and verdict of its rollout, and what became of earlier attempts.
 
-    `carried` is what a retry's pass side continues: `{"gates": hash, "stable": mrev, "waves": {wave: gate state}}`.
+    `carried` is what a retry's pass side continues: `{"stable": mrev, "waves": {wave: gate state}}`.
     """
 
     attempt: int = 0
