@@ -12,7 +12,6 @@ from typing import Any, Final
 from pilotage.gate import state as written
 from pilotage.gate.advance import Tests, absorbed, passes_noted, turned
 from pilotage.gate.blocks import decode_block
-from pilotage.gate.counts import rows
 from pilotage.gate.hypotheses import hypotheses_of
 from pilotage.gate.judge import judge, latched_failure
 from pilotage.gate.opening import decode_history, normalised, open_gate
@@ -109,11 +108,7 @@ class Analysis:
     def _tests(self, classes: Sequence[str], shares: Mapping[str, float], stable: bool) -> Tests:
         if not stable:  # nothing bets and nothing is decided; floors are reported from the totals alone
             return {gate.name: () for gate in self.gates}
-        asked = sum((gate.floor is not None) + (gate.margin is not None) for gate in self.gates)
-        return {
-            gate.name: hypotheses_of(gate, rows=len(rows(gate, classes)), shares=shares, fail_share=1 / asked)
-            for gate in self.gates
-        }
+        return hypotheses_of(self.gates, classes, shares)
 
     def _recall(self, state: Mapping[str, Any]) -> Memory:
         memory = written.decode(state)

@@ -16,7 +16,7 @@ _TINY: Final = 1e-300
 _ROUNDS: Final = 100
 
 
-def projection(n: Sequence[int], t: Sequence[float], a: Sequence[float], bound: float) -> tuple[list[float], float]:
+def projection(n: Sequence[float], t: Sequence[float], a: Sequence[float], bound: float) -> tuple[list[float], float]:
     """Nearest point to ``t`` with ``sum a_i q_i = bound``, in KL divergence weighted by ``n``.
 
     Returns (q, multiplier). Every ``n_i >= 1``, ``t_i`` in (0, 1), ``a_i != 0``, and the bound is reachable inside the
@@ -44,7 +44,7 @@ def projection(n: Sequence[int], t: Sequence[float], a: Sequence[float], bound: 
 
 
 def tilt(
-    n: Sequence[int], t: Sequence[float], a: Sequence[float], multiplier: float
+    n: Sequence[float], t: Sequence[float], a: Sequence[float], multiplier: float
 ) -> tuple[list[float], float, float]:
     """The point where ``n_i (t_i - q_i) = multiplier a_i q_i (1 - q_i)``; returns (q, sum a q, minus its slope)."""
     point: list[float] = []

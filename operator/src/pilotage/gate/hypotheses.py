@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from pilotage.gate.counts import rows
 from pilotage.gate.spec import GateSpec
 
 MIX: Final = "mix"
@@ -51,32 +52,36 @@ class Hypothesis:
 
 
 def hypotheses_of(
-    gate: GateSpec, *, rows: int, shares: Mapping[str, float], fail_share: float
-) -> tuple[Hypothesis, ...]:
-    """The tests of one gate, floor first; ``fail_share`` is what each of them may spend of the fail budget."""
-    found = []
-    if gate.floor is not None:
-        found.append(_test(Kind.FLOOR, gate.floor, rows, shares, fail_share))
-    if gate.margin is not None:
-        found.append(_test(Kind.MARGIN, -gate.margin, rows, shares, fail_share))
-    return tuple(found)
+    gates: Sequence[GateSpec], classes: Sequence[str], shares: Mapping[str, float]
+) -> dict[str, tuple[Hypothesis, ...]]:
+    """The tests of every gate, floor first, the fail budget spread evenly over all; ``shares`` add up to 1."""
+    asked = sum((gate.floor is not None) + (gate.margin is not None) for gate in gates)
+    found = {}
+    for gate in gates:
+        size = len(rows(gate, classes))
+        tests = []
+        if gate.floor is not None:
+            tests.append(_hypothesis(Kind.FLOOR, gate.floor, size, shares, 1 / asked))
+        if gate.margin is not None:
+            tests.append(_hypothesis(Kind.MARGIN, -gate.margin, size, shares, 1 / asked))
+        found[gate.name] = tuple(tests)
+    return found
 
 
-def _test(kind: Kind, bound: float, rows: int, shares: Mapping[str, float], fail_share: float) -> Hypothesis:
+def _hypothesis(kind: Kind, bound: float, size: int, shares: Mapping[str, float], fail_share: float) -> Hypothesis:
     clusters = tuple(shares)
     # One cluster is its own mix. Several: half of the budget for the mix, half spread over the clusters.
     mix_share = fail_share if len(clusters) == 1 else fail_share / 2
-    scopes = [
-        _scope(MIX, mix_share, kind, rows, [(k, shares[name]) for k, name in enumerate(clusters) if shares[name] > 0])
-    ]
+    mixed = [(k, shares[name]) for k, name in enumerate(clusters) if shares[name] > 0]
+    scopes = [_scope(MIX, mix_share, kind, size, mixed)]
     if len(clusters) > 1:
         each = fail_share / 2 / len(clusters)
-        scopes += [_scope(name, each, kind, rows, [(k, 1.0)]) for k, name in enumerate(clusters)]
-    return Hypothesis(kind=kind, bound=bound, rows=rows, scopes=tuple(scopes))
+        scopes += [_scope(name, each, kind, size, [(k, 1.0)]) for k, name in enumerate(clusters)]
+    return Hypothesis(kind=kind, bound=bound, rows=size, scopes=tuple(scopes))
 
 
-def _scope(name: str, fail_share: float, kind: Kind, rows: int, weights: Sequence[tuple[int, float]]) -> Scope:
-    strata = list(_strata(kind, rows, weights))
+def _scope(name: str, fail_share: float, kind: Kind, size: int, weights: Sequence[tuple[int, float]]) -> Scope:
+    strata = list(_strata(kind, size, weights))
     taught_by_stable = kind is Kind.MARGIN
     return Scope(
         name=name,
@@ -84,13 +89,13 @@ def _scope(name: str, fail_share: float, kind: Kind, rows: int, weights: Sequenc
         strata=tuple(index for index, _ in strata),
         coefficients=tuple(coefficient for _, coefficient in strata),
         teachers=tuple(p for p, (_, a) in enumerate(strata) if (a < 0) == taught_by_stable),
-        seeds=tuple(k * rows + row for k, _ in weights for row in range(rows)),
+        seeds=tuple(k * size + row for k, _ in weights for row in range(size)),
     )
 
 
-def _strata(kind: Kind, rows: int, weights: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float]]:
+def _strata(kind: Kind, size: int, weights: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float]]:
     for k, weight in weights:
-        first = 2 * rows * k
-        yield from ((first + row, weight / rows) for row in range(rows))
+        first = 2 * size * k
+        yield from ((first + row, weight / size) for row in range(size))
         if kind is Kind.MARGIN:
-            yield from ((first + rows + row, -weight / rows) for row in range(rows))
+            yield from ((first + size + row, -weight / size) for row in range(size))
