@@ -41,12 +41,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One finished call, for metrics: HTTP method, path, status (0 without an answer), seconds."""
+    """One finished call, for metrics: HTTP method, path, status (0 without an answer), seconds, Date header."""
 
     method: str
     path: str
     code: int
     seconds: float
+    date: str = ""
 
 
 Observer = Callable[[Call], None]
@@ -107,11 +108,11 @@ class Transport:
         content_type: str,
         accept: str,
     ) -> bytes:
-        start, code = time.monotonic(), 0
+        start, code, date = time.monotonic(), 0, ""
         headers = {"Accept": accept, "Content-Type": content_type}
         try:
             async with self._opened(method, path, query, body, headers, self._timeout) as response:
-                code = response.status
+                code, date = response.status, response.headers.get("Date", "")
                 payload = await response.read()
                 if code >= 300:
                     raise error_of_answer(call_name(method, path), code, response.headers, payload)
@@ -119,7 +120,7 @@ class Transport:
         finally:
             if self._observer is not None:
                 seconds = time.monotonic() - start
-                self._observer(Call(method=method, path=path, code=code, seconds=seconds))
+                self._observer(Call(method=method, path=path, code=code, seconds=seconds, date=date))
 
     async def stream(self, path: str, *, query: Mapping[str, str], silence_s: float) -> AsyncGenerator[Any, None]:
         """Yield the JSON documents of a watch, one a line, until the server ends it or is silent too long."""
