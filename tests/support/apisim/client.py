@@ -74,7 +74,6 @@ class ApiSim:
         self.state = ClusterState(name=name, wall=wall) if wall else ClusterState(name=name)
         self.latency_s = latency_s
         self._link = Link.UP
-        self._link_moved = asyncio.Event()
 
     def serve(self, kind: Kind) -> None:
         """Add a kind, as installing its CRD does."""
@@ -91,11 +90,7 @@ class ApiSim:
     @link.setter
     def link(self, link: Link) -> None:
         self._link = link
-        moved, self._link_moved = self._link_moved, asyncio.Event()
-        moved.set()
-
-    async def link_moves(self) -> None:
-        await self._link_moved.wait()
+        self.state.bell.ring()
 
 
 class SimClient:
@@ -229,19 +224,15 @@ class SimClient:
                 if loop.time() >= next_bookmark:
                     next_bookmark, heard = loop.time() + BOOKMARK_S, loop.time()
                     yield Alive(str(max(position, state.version)))
-                await self._moves(min(ends, next_bookmark) - loop.time())
+                await self._rings(min(ends, next_bookmark))
 
-    async def _moves(self, within_s: float) -> None:
-        """Return when the cluster or the link changes, or after that time."""
-        waits = [
-            asyncio.ensure_future(self._sim.state.changed()),
-            asyncio.ensure_future(self._sim.link_moves()),
-        ]
+    async def _rings(self, until: float) -> None:
+        """Return when the cluster or the link changes, or at that time."""
         try:
-            await asyncio.wait(waits, timeout=max(0.0, within_s), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+            async with asyncio.timeout_at(until):
+                await self._sim.state.bell.next()
+        except TimeoutError:
+            return
         # the event takes its time over the network
         await asyncio.sleep(self._sim.latency_s)
 
@@ -257,7 +248,7 @@ class SimClient:
                 raise Unreachable("connection refused")
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._sim.link_moves()
+                    await self._sim.state.bell.next()
             except TimeoutError:
                 raise Timeout(f"no answer until {loop.time():.0f} s") from None
 

@@ -24,6 +24,7 @@ from pilotage.kube import (
     Object,
     Propagation,
     Resource,
+    Unavailable,
     version_of,
 )
 from pilotage.kube import resources as r
@@ -48,6 +49,25 @@ class Record:
     last: Object
 
 
+class Bell:
+    """Rings whenever something changed. `next` counts at once: nothing is missed between looking and waiting."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def next(self) -> asyncio.Future[None]:
+        """Return what is done at the next ring."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+    def ring(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 @dataclass(slots=True)
 class ClusterState:
     """All objects of one cluster. `wall` gives timestamps."""
@@ -60,7 +80,7 @@ class ClusterState:
     history: list[Record] = field(default_factory=list)
     _objects: dict[tuple[str, str], dict[Key, Object]] = field(default_factory=dict)
     _managers: dict[str, Managers] = field(default_factory=dict)
-    _waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    bell: Bell = field(default_factory=Bell)
     _uids: int = 0
 
     def __post_init__(self) -> None:
@@ -111,7 +131,7 @@ class ClusterState:
         key = Key.of(new)
         metadata = new["metadata"]
         if metadata.get("resourceVersion"):
-            raise Invalid("resourceVersion should not be set on objects to be created", code=400)
+            raise Unavailable("resourceVersion should not be set on objects to be created", code=500)
         if self.find(resource, key) is not None:
             raise AlreadyExists(f'{resource} "{key.name}" already exists', code=409)
         if kind.has_status and resource != r.PODS:
@@ -221,12 +241,6 @@ class ClusterState:
         self.compacted = self.version
         self.history.clear()
 
-    async def changed(self) -> None:
-        """Return after the next change."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
-
     # --- inside
     # ------------------------------------------------------------------------------------------------
 
@@ -269,10 +283,7 @@ class ClusterState:
 
     def _remember(self, record: Record) -> None:
         self.history.append(record)
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.bell.ring()
 
     def _dependents(self, owner: Object) -> list[tuple[Resource, Object]]:
         return self._owned_by(owner["metadata"]["uid"])

@@ -11,6 +11,7 @@ from typing import Any
 
 from pilotage.kube import Cause, Invalid, Object, Resource
 from pilotage.kube import resources as r
+from pilotage.kube.quantity import canonical_quantity
 from support.apisim.fields import Shape
 
 Defaulter = Callable[[Object], None]
@@ -82,7 +83,9 @@ def _default_pod(spec: dict[str, Any]) -> None:
         container.setdefault("terminationMessagePolicy", "File")
         is_latest = ":" not in container.get("image", "").partition("@")[0] and "@" not in container.get("image", "")
         container.setdefault("imagePullPolicy", "Always" if is_latest else "IfNotPresent")
-        container.setdefault("resources", {})
+        for bounds in container.setdefault("resources", {}).values():
+            if isinstance(bounds, dict):
+                bounds |= {name: canonical_quantity(value) for name, value in bounds.items()}
         for port in container.get("ports") or ():
             port.setdefault("protocol", "TCP")
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):

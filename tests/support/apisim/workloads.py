@@ -49,7 +49,7 @@ class Workloads:
             coming = [due for due in self._due.values() if due > now]
             try:
                 async with asyncio.timeout_at(min(coming, default=None)):
-                    await self.sim.state.changed()
+                    await self._state.bell.next()
             except TimeoutError:
                 continue
 

@@ -51,8 +51,10 @@ class ApiClient:
         limits: Limits | None = None,
         user_agent: str = "",
         observer: Observer | None = None,
+        page: int = PAGE,
     ) -> None:
         self._manager = field_manager
+        self._page = page
         self._transport = Transport(
             endpoint,
             limits=limits or Limits(),
@@ -213,7 +215,7 @@ class ApiClient:
         does.
         """
         items = deque[Object]()
-        position = {"limit": str(PAGE)}
+        position = {"limit": str(self._page)}
         while True:
             try:
                 page = await self._call("GET", path, query=query | position, accept=accept)
@@ -228,7 +230,7 @@ class ApiClient:
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 return items, metadata.get("resourceVersion") or ""
-            position = {"limit": str(PAGE), "continue": metadata["continue"]}
+            position = {"limit": str(self._page), "continue": metadata["continue"]}
 
 
 def _path(resource: Resource, key: Key, subresource: str = "") -> str:

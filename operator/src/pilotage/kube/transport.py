@@ -162,8 +162,7 @@ class Transport:
                 yield response
             finally:
                 if response is not None:
-                    # a watch that is left early must not drain its stream first
-                    response.close()
+                    _let_go(response)
 
     def _renew_token(self, *, at_once: bool = False) -> bool:
         """Put the credential into the configuration; tell whether it changed."""
@@ -211,6 +210,16 @@ def _official_client(configuration: Any, endpoint: Endpoint) -> Any:
             return official.ApiClient(configuration)
         finally:
             configuration.cert_file = configuration.key_file = None
+
+
+def _let_go(response: aiohttp.ClientResponse) -> None:
+    """Free what an answer still holds. One that was read to its end has given its connection back already; a watch
+    that is left early is cut, since a polite TLS goodbye to a frozen server would take 30 s.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 async def _refuse_redirects(
