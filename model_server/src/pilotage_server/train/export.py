@@ -105,6 +105,9 @@ def _attempt(
             content, name=ONNX_FILE, width=rows.shape[1], classes=len(pipeline.classes_), threads=1
         )
         difference, changed = compare(pipeline, predictor, rows, decision)
+    except Refused as refused:
+        problem = refused.problem
+        return Attempt(backend=kind, rows=0, max_difference=None, changed_decisions=None, problem=problem), None
     except Exception as error:  # a converter fails with anything; the reason is reported, and the next is tried
         problem = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
         return Attempt(backend=kind, rows=0, max_difference=None, changed_decisions=None, problem=problem), None

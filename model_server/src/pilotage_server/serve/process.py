@@ -1,0 +1,149 @@
+"""The server's life, in order: load and prove the bundle, listen, serve, drain, leave.
+
+Nothing listens before the golden rows have passed. On SIGTERM: not ready at once; for `drain_s` every answer
+says connection: close; then no more connections, open requests finish, feedback under way gets its answers;
+the metrics stay for one more scrape; exit 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import sys
+
+import structlog
+from prometheus_client import disable_created_metrics
+
+from pilotage_server.bundle import AnySigner, Bundle, load, open_source, read_trusted_keys
+from pilotage_server.feedback import CollectorAddress, Feedback, Identity, IdentityRefused, KeyRing, open_feedback
+from pilotage_server.serve.admin import AdminApp
+from pilotage_server.serve.app import DataApp
+from pilotage_server.serve.batcher import Batcher
+from pilotage_server.serve.lifecycle import Lifecycle, Phase
+from pilotage_server.serve.metrics import ServerMetrics
+from pilotage_server.serve.model import ServedModel, name_model
+from pilotage_server.serve.protocol import Listener
+from pilotage_server.serve.settings import Connections, ServeSettings, SettingsRefused
+
+_log = structlog.get_logger(__name__)
+
+
+def run_server(settings: ServeSettings) -> int:
+    """Serve until SIGTERM or SIGINT; gives the exit code, 0.
+
+    Raises before anything listens: `bundle.Refused`, `feedback.KeysRefused`, `SettingsRefused`.
+    """
+    model = name_model(_load(settings), settings.pod)
+    ring = KeyRing(settings.feedback_key_dir) if settings.feedback_key_dir else None
+    gc.collect()
+    gc.freeze()  # what is loaded now lives as long as the process: no need to look at it again
+    disable_created_metrics()  # a second series for every counter, which nobody here reads
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, model, ring))
+    return 0
+
+
+def _load(settings: ServeSettings) -> Bundle:
+    trust = read_trusted_keys(settings.bundle_key_dir) if settings.bundle_key_dir else AnySigner()
+    bundle = load(open_source(settings.bundle), trust=trust, threads=settings.threads)
+    if not bundle.signer:
+        _log.warning("bundle.unverified", reason="--allow-unsigned: nobody vouches for this bundle")
+    return bundle
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    if sys.platform != "linux":
+        return None
+    import uvloop
+
+    return uvloop.Loop
+
+
+async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | None) -> None:
+    lifecycle = Lifecycle()
+    lifecycle.listen_to_signals()
+    batcher = Batcher(
+        model.predict,
+        lambda predictions, seconds: metrics.observe_predictions(predictions, seconds),
+        batch_rows=settings.limits.batch_rows,
+        queue_rows=settings.limits.queue_rows,
+    )
+    metrics = ServerMetrics(model, lambda: batcher.waiting_rows)
+    feedback = _open_feedback(settings, model, ring)
+    if feedback is not None:
+        metrics.registry.register(feedback.endpoint)
+    app = DataApp(model, batcher, metrics, lifecycle, limits=settings.limits, feedback=feedback)
+    data = Listener(app, settings.connections)
+    # Probes and scrapes come from few clients, to this pod by intent: no need to recycle them.
+    admin = Listener(AdminApp(metrics.registry, lifecycle), Connections(requests=10**9, age_s=10**9))
+    admin_port = await _listen(admin, settings.host, settings.admin_port, "--admin-port")
+    port = await _listen(data, settings.host, settings.port, "--port")
+    background = asyncio.create_task(feedback.run(), name="feedback") if feedback else None
+    lifecycle.phase = Phase.READY
+    metrics.ready.set(1)
+    _log.info(
+        "server.ready",
+        model=model.name,
+        revision=model.revision,
+        backend=str(model.bundle.manifest.backend),
+        signer=model.bundle.signer,
+        host=settings.host,
+        port=port,
+        admin_port=admin_port,
+    )
+    await _until_asked(lifecycle, background)
+    await _drain(settings, lifecycle, metrics, data)
+    if background is not None:
+        background.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await background
+    batcher.close()
+    was_scraped = await lifecycle.next_scrape(settings.shutdown.last_scrape_s)
+    await admin.stop(1.0)
+    _log.info("server.ended", scraped=was_scraped)
+
+
+async def _until_asked(lifecycle: Lifecycle, background: asyncio.Task[None] | None) -> None:
+    """Wait for a signal. Fatal: the end of the background task, which ends only by a bug of ours."""
+    asked = asyncio.create_task(lifecycle.asked_to_end.wait())
+    tasks: set[asyncio.Task[object]] = {asked} if background is None else {asked, background}
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    if background in done:
+        background.result()
+
+
+async def _drain(settings: ServeSettings, lifecycle: Lifecycle, metrics: ServerMetrics, data: Listener) -> None:
+    lifecycle.phase = Phase.DRAINING
+    metrics.ready.set(0)
+    _log.info("server.draining", drain_s=settings.shutdown.drain_s)
+    await lifecycle.pause(settings.shutdown.drain_s)
+    cut_off = await data.stop(settings.shutdown.finish_s)
+    if cut_off:
+        _log.warning("server.cut_off", connections=cut_off, after_s=settings.shutdown.finish_s)
+    _log.info("server.drained")
+
+
+async def _listen(listener: Listener, host: str, port: int, flag: str) -> int:
+    try:
+        return await listener.start(host, port)
+    except OSError as error:
+        raise SettingsRefused(f"{flag}: {host}:{port} is not available ({error.strerror}); choose another") from error
+
+
+def _open_feedback(settings: ServeSettings, model: ServedModel, ring: KeyRing | None) -> Feedback | None:
+    """Wire feedback up, or say clearly why answers will carry no token."""
+    pod = settings.pod
+    if ring is None:
+        _log.warning("feedback.disabled", reason="no --feedback-key-dir: answers carry no token, labels cannot count")
+        return None
+    try:
+        identity = Identity(
+            model=model.name, revision=model.revision, cluster=pod.cluster, classes=model.bundle.manifest.classes
+        )
+    except IdentityRefused as refused:
+        _log.error("feedback.disabled", reason=f"{refused}: answers carry no token, labels cannot count")
+        return None
+    service = pod.collector_service or f"{model.name}-collector"
+    return open_feedback(identity, ring, CollectorAddress.from_env(service, os.environ))
