@@ -12,7 +12,6 @@ from pathlib import Path
 
 from localclouds import addresses, components, kubeconfig, pki, scrape
 from localclouds.addresses import Claim
-from localclouds.errors import StartFailed
 from localclouds.names import Component
 from localclouds.state import Facts, Identity, Outside, write_facts
 
@@ -94,12 +93,7 @@ def prepare(state: Path, instance: str, wish: Wish) -> Blueprint:
 
 
 def _fresh(directory: Path) -> Path:
-    try:
-        directory.mkdir()
-    except FileExistsError:
-        raise StartFailed(
-            f"{directory} exists and was not made by local clouds; move it away, or use another --state"
-        ) from None
+    directory.mkdir()
     for folder in ("logs", "pki", "etcd", "prometheus"):
         (directory / folder).mkdir(mode=0o700)
     return directory

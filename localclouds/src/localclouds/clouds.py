@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from localclouds import binaries, control, gatewayapi
+from localclouds import binaries, control, gatewayapi, procfs
 from localclouds.blueprint import Wish
 from localclouds.cache import Progress, silent
 from localclouds.cloud import Cloud
@@ -100,11 +100,12 @@ class Clouds(Mapping[str, Cloud]):
 
     def stop(self) -> None:
         """Take everything down and wait until it is gone. No-op when nothing runs."""
-        with suppress(NotRunning):
-            control.ask(self.state, {"do": "stop"}, within_s=_STOP_WITHIN_S)
         if self._supervisor is not None:
-            _close(self._supervisor)
+            _end(self._supervisor)
             self._supervisor = None
+        else:
+            with suppress(NotRunning):
+                procfs.await_end(control.ask(self.state, {"do": "stop"}), _STOP_WITHIN_S)
         self._clouds = {}
 
     def detach(self) -> None:
@@ -178,8 +179,9 @@ def _wish(name: str, components: Components, scrape_interval_s: float) -> Wish:
     return Wish(name=name, components=tuple(Component(each) for each in chosen), scrape_interval_s=scrape_interval_s)
 
 
-def _close(supervisor: subprocess.Popen[str]) -> None:
-    """Wait for the supervisor's end; what will not end is killed, and the kernel takes its children with it."""
+def _end(supervisor: subprocess.Popen[str]) -> None:
+    """Ask our supervisor to end; if it will not, it is killed, and the kernel takes its children with it."""
+    supervisor.terminate()
     try:
         supervisor.wait(_STOP_WITHIN_S)
     except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol
 
 from localclouds.errors import CloudsError, UnknownName
@@ -30,7 +31,8 @@ async def obey(instance: Instance, request: dict[str, Any]) -> Any:
         case {"do": "keep"}:
             return instance.keep()
         case {"do": "stop"}:
-            return instance.end()
+            instance.end()
+            return os.getpid()
         case {"do": str(order), "cloud": str(name)}:
             return await _obey_cloud(_cloud(instance, name), order, request)
         case _:

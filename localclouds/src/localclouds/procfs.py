@@ -79,6 +79,16 @@ def kill_and_wait(pids: Iterable[int], within_s: float) -> None:
         os.close(handle)
 
 
+def await_end(pid: int, within_s: float) -> None:
+    """Wait until the process has ended, at most `within_s`."""
+    with suppress(ProcessLookupError):
+        handle = os.pidfd_open(pid)
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        poller.poll(within_s * 1000)
+        os.close(handle)
+
+
 def die_with_parent(parent: int) -> None:
     """Ask the kernel to kill this process when the thread that forked it ends; for use between fork and exec."""
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:

@@ -30,7 +30,7 @@ READY_WITHIN_S: Final = 120.0
 """Generous: several instances may start on one busy machine. Four clouds on two idle cores take about ten seconds."""
 
 _ASK_EVERY_S: Final = 0.05
-_HOPELESS_RESTARTS: Final = 4
+_HOPELESS_RESTARTS: Final = 3
 
 
 class Cut(StrEnum):

@@ -27,7 +27,7 @@ from typing import Any
 
 from localclouds import blueprint, control, kubeconfig, procfs
 from localclouds.blueprint import Blueprint, Wish
-from localclouds.errors import AlreadyRunning, CloudsError
+from localclouds.errors import AlreadyRunning, CloudsError, StartFailed
 from localclouds.names import Component
 from localclouds.orders import obey
 from localclouds.running import RunningCloud
@@ -90,6 +90,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             stack.enter_context(_locked(self._plan.state))
             _sweep_stale(self._plan.state, self._log)
+            _refuse_foreign(self._plan.state, self._names)
             self._record()
             self._watch_owner()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -250,10 +251,19 @@ def _sweep_stale(state: Path, log: Callable[..., None]) -> None:
         shutil.rmtree(state / name, ignore_errors=True)
 
 
+def _refuse_foreign(state: Path, clouds: list[str]) -> None:
+    """Raise StartFailed if a cloud's directory is there after the sweep: then it is somebody else's."""
+    for name in clouds:
+        if os.path.lexists(state / name):
+            raise StartFailed(
+                f"{state / name} exists and was not made by local clouds; move it away, or use another --state"
+            )
+
+
 def _clean(state: Path, clouds: list[str]) -> None:
     """Delete everything of an instance but the logs and audit logs of its clouds, and instance.json that names them."""
     for entry in (entry for name in clouds if (state / name).is_dir() for entry in (state / name).iterdir()):
-        if entry.name == "logs" or entry.name.startswith("audit"):
+        if entry.name in ("logs", "audit.log"):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
