@@ -109,8 +109,7 @@ class Operator:
             timeout_s=settings.query_timeout_s,
             at_once=settings.queries_at_once,
         )
-        self._engine: asyncio.Task[None] | None = None
-        self._election: asyncio.Task[None] | None = None
+        self._parts: list[asyncio.Task[None]] = []
         self._namespaces: frozenset[str] = frozenset()
         self.store.listen(self._hub_changed)
         metrics.watch(depth=lambda: len(self.queue), leading=self.elector.valid, members=self._members_up)
@@ -126,11 +125,13 @@ class Operator:
         hub_uid = await self._know_the_hub()
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._engine = tasks.create_task(self._run_engine(hub_uid), name="engine")
-                tasks.create_task(self.keys.run(), name="hub keys")
-                tasks.create_task(self._secrets.run(), name="secrets")
-                self._election = tasks.create_task(self.elector.run(), name="elector")
-                tasks.create_task(self._resync(), name="resync")
+                self._parts = [
+                    tasks.create_task(self._run_engine(hub_uid), name="engine"),
+                    tasks.create_task(self.elector.run(), name="elector"),
+                    tasks.create_task(self._resync(), name="resync"),
+                    tasks.create_task(self._secrets.run(), name="secrets"),
+                    tasks.create_task(self.keys.run(), name="hub keys"),
+                ]
                 # last: kopf, in the feed, cancels at its end what was made after it began (python-operator.md §1.4)
                 tasks.create_task(self._run_feed(), name="feed")
         except* _Finished:
@@ -138,10 +139,10 @@ class Operator:
         finally:
             await self.elector.release()
 
-    async def stop_writing(self) -> None:
-        """End the workers and all that speaks to members, then give the Lease back; the hub's caches go on."""
-        for task in (self._engine, self._election):
-            if task is not None and not task.done():
+    async def stop(self) -> None:
+        """End the writers first, then the rest, then give the Lease back. The feed calls this before it returns."""
+        for task in self._parts:
+            if not task.done():
                 task.cancel()
                 await asyncio.wait((task,))
         await self.elector.release()
@@ -171,7 +172,7 @@ class Operator:
             ) from None
 
     async def _run_feed(self) -> None:
-        await self._world.feed(self.store, self.stop_writing)
+        await self._world.feed(self.store, self.stop)
         raise _Finished
 
     async def _run_engine(self, hub_uid: str) -> None:

@@ -33,9 +33,9 @@ class Priority(IntEnum):
 
 
 class WorkQueue(Generic[K]):
-    """See the module. `jitter` returns a factor in [0.5, 1] and is injected so that simulations repeat."""
+    """See the module. `jitter` returns a number in [0, 1) and is injected so that simulations repeat."""
 
-    def __init__(self, *, jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)) -> None:  # noqa: S311
+    def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
         self._ready: tuple[deque[K], deque[K]] = (deque(), deque())
         self._dirty: dict[K, Priority] = {}
         self._in_work: set[K] = set()
@@ -82,7 +82,7 @@ class WorkQueue(Generic[K]):
         """Delay the key by its own exponential back-off, 1 s to 5 min with jitter; returns the delay."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures, 16)) * self._jitter()
+        delay_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures, 16)) * (0.5 + self._jitter() / 2)
         delay_s = max(delay_s, at_least_s)
         self.add_after(key, delay_s)
         return delay_s

@@ -84,5 +84,6 @@ class Secrets:
     def _changed(self, change: Change) -> None:
         before = change.old.get("data") if change.old is not None else None
         after = change.new.get("data") if change.new is not None else None
-        if before != after:
+        # what the first listing shows is what is being waited for, not a change
+        if before != after and self._informers[change.key.name].synced.is_set():
             self._on_change(change.key.name)

@@ -1,0 +1,175 @@
+"""Requests, labels, a collector and a Prometheus for one simulated cluster, all arithmetic and no chance.
+
+Every second `rate` rows arrive and are divided over the ready server pods as the route (or the Service) says. Each
+bundle answers with fixed confusion rates; fractions are carried over, so counts are the expected ones to a row. A
+row's label matures `labelDelay` after its prediction, and each second is a scrape. `scrapes` is also the oracle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pilotage.api import names
+from pilotage.evidence.errors import Unreachable
+from pilotage.kube import Clock, Key
+from pilotage.kube.resources import CONFIG_MAPS, DEPLOYMENTS, HTTP_ROUTES, PODS, SERVICES
+from support.apisim import ApiSim
+from support.apisim.workloads import is_ready, ready_pods
+
+Rates = Mapping[str, Mapping[str, float]]
+"""Actual class → predicted class → share of all rows."""
+TICK_S = 1.0
+
+
+class Cell(NamedTuple):
+    revision: str
+    actual: str
+    predicted: str
+
+
+class Scrape(NamedTuple):
+    at: float
+    delay_s: float
+    cells: Mapping[Cell, int]
+    rows: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Run it as a task. `quality` maps a bundle reference to its confusion rates; `is_up`: Prometheus answers."""
+
+    sim: ApiSim
+    clock: Clock
+    key: Key
+    quality: Mapping[str, Rates]
+    rate: float = 20.0
+    is_up: bool = True
+    labels_come: bool = True
+    scrapes: list[Scrape] = field(default_factory=list)
+    counted: dict[Cell, int] = field(default_factory=dict)
+    _rows: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _carry: defaultdict[Cell, float] = field(default_factory=lambda: defaultdict(float))
+    _coming: list[tuple[float, Cell, int]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Ends: when cancelled."""
+        while True:
+            now = self.clock.now().timestamp()
+            delay_s = self._collector_delay()
+            if delay_s is not None:
+                self._register()
+                self._mature(now)
+            for revision, share in self.shares().items():
+                self._serve(now, revision, share, delay_s)
+            if delay_s is not None:
+                self.scrapes.append(Scrape(now, delay_s, dict(self.counted), dict(self._rows)))
+            await asyncio.sleep(TICK_S)
+
+    def shares(self) -> dict[str, float]:
+        """Share of the traffic by revision, as pods, Services and the route make it now."""
+        state = self.sim.state
+        route = state.find(HTTP_ROUTES, self.key)
+        if route is not None:
+            backends = {b["name"]: b.get("weight", 1) for r in route["spec"]["rules"] for b in r["backendRefs"]}
+        else:
+            backends = {self.key.name: 1}
+        total, shares = sum(backends.values()), defaultdict[str, float](float)
+        for name, weight in backends.items():
+            service = state.find(SERVICES, Key(self.key.namespace, name))
+            pods = ready_pods(state, service) if service is not None and weight else []
+            for pod in pods:
+                revision = pod["metadata"]["labels"][names.REVISION_LABEL]
+                shares[revision] += weight / total / len(pods)
+        return dict(shares)
+
+    def _serve(self, now: float, revision: str, share: float, delay_s: float | None) -> None:
+        for actual, predictions in self._rates(revision).items():
+            for predicted, rate in predictions.items():
+                cell = Cell(revision, actual, predicted)
+                self._carry[cell] += self.rate * TICK_S * share * rate
+                rows = int(self._carry[cell] + 1e-9)
+                self._carry[cell] -= rows
+                self._rows[revision] += rows
+                if rows and delay_s is not None and self.labels_come:
+                    self._coming.append((now + delay_s, cell, rows))
+
+    def _rates(self, revision: str) -> Rates:
+        found = self.sim.state.find(DEPLOYMENTS, Key(self.key.namespace, revision))
+        if found is None:
+            return {}
+        volumes = found["spec"]["template"]["spec"]["volumes"]
+        bundle = next(volume["image"]["reference"] for volume in volumes if volume["name"] == "bundle")
+        return self.quality[bundle]
+
+    def _collector_delay(self) -> float | None:
+        """What the collector waits for a label, None while no collector runs."""
+        name = names.collector_name(self.key.name)
+        config = self.sim.state.find(CONFIG_MAPS, Key(self.key.namespace, name))
+        pods = [pod for pod in self.sim.state.objects(PODS) if pod["metadata"]["name"] == f"{name}-0"]
+        if config is None or not any(is_ready(pod) for pod in pods):
+            return None
+        return float(json.loads(config["data"]["collector.json"])["labelDelaySeconds"])
+
+    def _register(self) -> None:
+        """All cells of every revision with a ready pod exist, at zero."""
+        classes = sorted({c for rates in self.quality.values() for c in rates})
+        for pod in self.sim.state.objects(PODS):
+            revision = (pod["metadata"].get("labels") or {}).get(names.REVISION_LABEL)
+            if revision and is_ready(pod):
+                for cell in (Cell(revision, a, p) for a in classes for p in classes):
+                    self.counted.setdefault(cell, 0)
+
+    def _mature(self, now: float) -> None:
+        due = [item for item in self._coming if item[0] <= now]
+        self._coming = [item for item in self._coming if item[0] > now]
+        for _, cell, rows in due:
+            self.counted[cell] = self.counted.get(cell, 0) + rows
+
+    # ------------------------------------------------------------------------------------------------- the Prometheus
+
+    async def answer(self, promql: str, at: float | None) -> bytes:
+        """`/api/v1/query` for exactly the expressions that `pilotage.evidence` writes."""
+        await asyncio.sleep(0.005)
+        if not self.is_up:
+            raise Unreachable("connection refused")
+        now = self.clock.now().timestamp() if at is None else at
+        kind, result = self._evaluate(promql, now)
+        return json.dumps({"status": "success", "data": {"resultType": kind, "result": result}}).encode()
+
+    def _evaluate(self, promql: str, at: float) -> tuple[str, Any]:
+        if promql == "time()":
+            return "scalar", [at, str(at)]
+        found = re.search(r"(\w+)\{([^}]*)\}(?:\[(\d+)ms\])?", promql)
+        assert found is not None, promql
+        metric, selector, range_ms = found.groups()
+        span = int(range_ms) / 1000 if range_ms else 300.0
+        scrapes = [scrape for scrape in self.scrapes if at - span < scrape.at <= at]
+        labels = {"namespace": self.key.namespace, "model": self.key.name}
+        assert all(f'{name}="{value}"' in selector for name, value in labels.items()), promql
+        if not scrapes:
+            return ("matrix" if range_ms and "(" not in promql else "vector"), []
+        last = scrapes[-1]
+        if metric == "pilotage_label_delay_seconds":
+            if promql.startswith("max(timestamp("):
+                return "vector", [{"metric": {}, "value": [at, str(last.at)]}]
+            if range_ms:
+                return "matrix", [{"metric": labels, "values": [[s.at, str(s.delay_s)] for s in scrapes]}]
+            return "vector", [{"metric": labels, "value": [at, str(last.delay_s)]}]
+        if metric == "model_rows_total":
+            rows = sum(last.rows.values()) - sum(scrapes[0].rows.values())
+            return "vector", [{"metric": {}, "value": [at, str(float(rows))]}]
+        assert metric == "pilotage_matured_labels_total", promql
+        wanted = re.search(r'revision=~?"([^"]*)"', selector)
+        assert wanted is not None, promql
+        revisions = wanted[1].split("|")
+        return "vector", [
+            {"metric": {"ledger": f"ledger-{self.sim.name}", **cell._asdict()}, "value": [at, str(value)]}
+            for cell, value in sorted(last.cells.items())
+            if cell.revision in revisions
+        ]
