@@ -43,7 +43,8 @@ class Decision:
     `create` are ModelRevisions that must exist before the status may name them. `revision_status` maps names to the
     whole new status (absent: unchanged). `status` is the deployment's whole new status. `remove_revisions` are names
     past the history limit. `finalizer` says whether ours must be on the object; a deleted object whose finalizer is
-    to go has nothing left in any reachable member. `queries` are due now. `requeue_after_s` None: only an event wakes it.
+    to go has nothing left in any reachable member. `queries` are due now. `requeue_after_s` None: only an event
+    wakes it.
     """
 
     status: DeploymentStatus

@@ -1,0 +1,267 @@
+"""Readings into the gate and verdicts onto the revision's record: one look at the evidence of one wave.
+
+Each look starts at the persisted boundary and either closes a block, which moves the boundaries in the same write, or
+leaves no trace: the next reading then starts at the same boundary and is longer. So a crash loses and repeats nothing.
+Decides nothing about steps or rollouts; that is `plan.progress` and `plan.decide`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pilotage.api.reasons import Reason
+from pilotage.api.times import seconds
+from pilotage.api.types import EvidenceBoundary, GateResult, Json, RolloutRecord, WaveEvidence, WaveRecord
+from pilotage.evidence.reading import Baseline, Block, BlockQuery, Boundary, Reading, Unavailable, Window
+from pilotage.gate import Analysis, GateSpecError, Outcome, Verdict
+from pilotage.plan.scene import Draft, Obstacle, Scene
+from pilotage.plan.waves import is_full
+from pilotage.plan.windows import window_from
+
+_CEILING = 1e300
+
+
+def evidence_of(draft: Draft, rollout: RolloutRecord, wave: str) -> WaveEvidence | None:
+    """What has been counted for a wave of this attempt."""
+    revision = draft.revisions.get(rollout.revision)
+    if revision is None or revision.status.attempt != rollout.attempt:
+        return None
+    return next((entry for entry in revision.status.evidence if entry.wave == wave), None)
+
+
+def with_evidence(draft: Draft, rollout: RolloutRecord, entry: WaveEvidence) -> Draft:
+    """The draft with a wave's evidence added or replaced, and the revision's verdict with it."""
+    status = draft.revisions[rollout.revision].status
+    known = {old.wave for old in status.evidence}
+    evidence = tuple(entry if old.wave == entry.wave else old for old in status.evidence)
+    if entry.wave not in known:
+        evidence = (*evidence, entry)
+    verdict = Outcome.FAIL.value if any(e.verdict == Outcome.FAIL for e in evidence) else evidence[-1].verdict
+    return draft.with_revision(rollout.revision, replace(status, evidence=evidence, verdict=verdict))
+
+
+# ------------------------------------------------------------------------------------------------------------ begin
+
+
+def baselines(scene: Scene, rollout: RolloutRecord, clusters: Iterable[str]) -> dict[str, Baseline]:
+    """The answers about these clusters that were asked for by this rollout."""
+    asked = set(clusters)
+    return {
+        reading.query.cluster: reading
+        for reading in scene.observed.readings
+        if isinstance(reading, Baseline)
+        and reading.query.cluster in asked
+        and reading.query.asked_at >= rollout.started_at
+    }
+
+
+def begin(
+    scene: Scene, draft: Draft, rollout: RolloutRecord, wave: str, clusters: tuple[str, ...], step: int
+) -> WaveEvidence | Obstacle | None:
+    """The evidence of a wave before its first block; None while a baseline is missing."""
+    found = baselines(scene, rollout, clusters)
+    if scene.analysis is None or set(found) != set(clusters):
+        return None
+    classes = sorted({name for baseline in found.values() for name in _classes(baseline)})
+    if len(classes) < 2:
+        names = ", ".join(clusters)
+        return Obstacle(
+            reason=Reason.COUNTERS_MISSING,
+            message=f"{names}: the collector's counters name no classes yet; check that its pod and stable's are ready",
+        )
+    number = 1 + next((index for index, known in enumerate(rollout.waves) if known.name == wave), len(rollout.waves))
+    try:
+        state = _start(
+            scene.analysis,
+            classes=classes,
+            shares={name: float(max(found[name].rows, 1)) for name in clusters},
+            history={name: [{"confusion": found[name].history}] for name in clusters},
+            # A wave of late joiners beyond those planned spends beta/planned on top (placement.py).
+            wave=min(number, rollout.planned_waves),
+            waves=rollout.planned_waves,
+            resume=_carried(draft, rollout, wave),
+        )
+    except GateSpecError as error:
+        return Obstacle(reason=Reason.UNKNOWN_CLASS, message="; ".join(str(problem) for problem in error.problems))
+    return WaveEvidence(wave=wave, step=step, state=state, clusters=clusters, updated_at=scene.now)
+
+
+def _classes(baseline: Baseline) -> set[str]:
+    cells = {name for row in baseline.history.values() for name in row}
+    return {*baseline.classes, *baseline.history, *cells}
+
+
+def _carried(draft: Draft, rollout: RolloutRecord, wave: str) -> Mapping[str, Json] | None:
+    carried = draft.revisions[rollout.revision].status.carried
+    if not carried or carried.get("stable") != draft.status.stable_revision:
+        return None
+    state: Mapping[str, Json] | None = carried.get("waves", {}).get(wave)
+    return state
+
+
+def _start(analysis: Analysis, *, resume: Mapping[str, Json] | None, **arguments: Any) -> dict[str, Json]:
+    if resume is not None:
+        try:
+            analysis.verdict(resume)  # refuses a state of other gates, alpha, beta or minSamples
+            return analysis.start(**arguments, resume=resume).to_dict()
+        except ValueError as error:
+            if isinstance(error, GateSpecError):
+                raise
+    return analysis.start(**arguments).to_dict()
+
+
+# ------------------------------------------------------------------------------------------------------------- look
+
+
+def query_for(scene: Scene, draft: Draft, wave: WaveRecord, cluster: str) -> BlockQuery | None:
+    """What to ask about a cluster of a wave now; None when nothing can have matured."""
+    rollout = draft.active
+    entry = evidence_of(draft, rollout, wave.name) if rollout else None
+    if rollout is None or entry is None or cluster not in scene.placed:
+        return None
+    window = window_from(wave, entry.step, scene.spec.label_delay_s)
+    if window is None:
+        return None
+    alone = is_full(scene, draft, wave) and window.step == len(wave.steps) - 1
+    since = next((b for b in entry.boundaries if b.cluster == cluster), None) if window.step == entry.step else None
+    return BlockQuery(
+        cluster=cluster,
+        namespace=scene.metadata.namespace,
+        model=scene.metadata.name,
+        wave=wave.name,
+        stable=None if alone else draft.status.stable_revision,
+        canary=rollout.revision,
+        window=window,
+        since=Boundary(at=since.at, checksum=since.checksum) if since else None,
+        label_delay_s=scene.spec.label_delay_s,
+        asked_at=scene.now,
+    )
+
+
+def answer_to(scene: Scene, query: BlockQuery) -> Block | Unavailable | None:
+    """The answer that fits what would be asked now; everything else is stale."""
+    for reading in scene.observed.readings:
+        if isinstance(reading, Block) and _fits(reading, query):
+            return reading
+        if isinstance(reading, Unavailable) and isinstance(reading.query, BlockQuery) and _same(reading, query):
+            return reading
+    return None
+
+
+def _same(reading: Reading, query: BlockQuery) -> bool:
+    asked = reading.query
+    return isinstance(asked, BlockQuery) and (asked.cluster, asked.wave, asked.canary, asked.window.step) == (
+        query.cluster,
+        query.wave,
+        query.canary,
+        query.window.step,
+    )
+
+
+def _fits(reading: Block, query: BlockQuery) -> bool:
+    asked = reading.query
+    if replace(asked, asked_at=query.asked_at, window=query.window) != query:
+        return False
+    if asked.window == query.window:
+        return True
+    # Asked before the window's end was known: good as far as it went, if it went no further.
+    known = replace(asked.window, closes=query.window.closes) == query.window and asked.window.closes is None
+    return known and query.window.closes is not None and reading.boundary.at <= query.window.closes
+
+
+def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
+    """Feed the wave's latest readings to its gates; keep the result if it closed a block or changed what is known."""
+    rollout = draft.active
+    entry = evidence_of(draft, rollout, wave.name) if rollout else None
+    if rollout is None or entry is None or scene.analysis is None:
+        return draft
+    queries = [query for cluster in entry.clusters if (query := query_for(scene, draft, wave, cluster)) is not None]
+    answers = [answer_to(scene, query) for query in queries]
+    blocks = [answer for answer in answers if isinstance(answer, Block)]
+    if not blocks or any(answer is None for answer in answers):
+        return draft
+    window = queries[0].window
+    state = scene.analysis.update(entry.state, _news(blocks, window, scene.spec.label_delay_s)).to_dict()
+    verdict = scene.analysis.verdict(state)
+    complete = len(blocks) == len(queries) and all(block.complete for block in blocks)
+    full = is_full(scene, draft, wave)  # its pass is history; what is counted since can only fail it
+    blocks_closed = sum(gate.blocks for gate in verdict.gates.values())
+    is_news = (
+        blocks_closed != entry.blocks
+        or (not full and (verdict.state, verdict.step_ready) != (entry.verdict, entry.step_ready))
+        or (verdict.state is Outcome.FAIL and entry.verdict != Outcome.FAIL)
+    )
+    if not (complete or is_news):
+        return draft
+    step, boundaries = window.step, _moved(entry, blocks, window)
+    if complete:
+        # The gate hears of the new weight at once: a pass must be newer than that.
+        step, boundaries = window.step + 1, ()
+        end = seconds((window.closes or scene.now) - scene.spec.label_delay_s)
+        state = scene.analysis.update(state, {"at": end, "step": step, "clusters": {}}).to_dict()
+        verdict = scene.analysis.verdict(state)
+    entry = replace(
+        entry,
+        step=step,
+        state=state,
+        boundaries=boundaries,
+        blocks=sum(gate.blocks for gate in verdict.gates.values()),
+        fail_weight=min(verdict.fail_weight, _CEILING),
+        updated_at=scene.now,
+    )
+    if not full or verdict.state is Outcome.FAIL:
+        entry = _judged(entry, verdict)
+    return with_evidence(draft, rollout, entry)
+
+
+def _moved(entry: WaveEvidence, blocks: list[Block], window: Window) -> tuple[EvidenceBoundary, ...]:
+    kept = {boundary.cluster: boundary for boundary in entry.boundaries} if window.step == entry.step else {}
+    for block in blocks:
+        cluster = block.query.cluster
+        kept[cluster] = EvidenceBoundary(
+            cluster=cluster, at=seconds(block.boundary.at), checksum=block.boundary.checksum
+        )
+    return tuple(kept[cluster] for cluster in sorted(kept))
+
+
+def _news(blocks: list[Block], window: Window, label_delay_s: float) -> dict[str, Any]:
+    """One block of all clusters; its time is when its last prediction was made."""
+    arms = {
+        block.query.cluster: {
+            **({"stable": {"confusion": block.stable}} if block.query.stable is not None else {}),
+            "canary": {"confusion": block.canary},
+        }
+        for block in blocks
+    }
+    return {
+        "at": seconds(max(block.boundary.at for block in blocks) - label_delay_s),
+        "step": window.step,
+        "clusters": arms,
+    }
+
+
+def _judged(entry: WaveEvidence, verdict: Verdict) -> WaveEvidence:
+    results = tuple(
+        GateResult(
+            name=gate.name,
+            verdict=str(gate.state),
+            reason=gate.reason,
+            estimate=_short(gate.estimate),
+            lower=_short(gate.lower),
+            upper=_short(gate.upper),
+            log_e_pass=_short(gate.log_e_pass),
+            log_e_fail=_short(gate.log_e_fail),
+            labels_stable=sum(gate.labels["stable"].values()),
+            labels_canary=sum(gate.labels["canary"].values()),
+        )
+        for gate in verdict.gates.values()
+    )
+    return replace(
+        entry, verdict=str(verdict.state), reason=verdict.reason, step_ready=verdict.step_ready, gates=results
+    )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,224 @@
+"""How a rollout goes forward: waves start, weights are seen, steps end, waves pass.
+
+Each rule is one transition and returns the draft unchanged when it does not apply; `plan.waiting` says why, for people.
+Rules never look at the clock but through `scene.now`, and never at a member but through `plan.waves`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from pilotage.api.reasons import Reason
+from pilotage.api.types import RolloutRecord, StepRecord, WaveEvidence, WaveRecord
+from pilotage.evidence.reading import BlockQuery, Unavailable
+from pilotage.gate import Outcome
+from pilotage.plan.looks import begin, evidence_of, with_evidence
+from pilotage.plan.scene import Draft, Obstacle, Scene
+from pilotage.plan.waves import (
+    current_wave,
+    in_effect,
+    is_full,
+    members,
+    next_wave,
+    obstacle_in,
+    settled_on,
+    step_of,
+)
+
+
+def is_gated(scene: Scene, draft: Draft, rollout: RolloutRecord) -> bool:
+    """Whether evidence decides in this rollout."""
+    return scene.has_gates and not draft.is_first and not rollout.promote_full
+
+
+def ready_to_start(scene: Scene, draft: Draft) -> tuple[str, tuple[str, ...]] | None:
+    """The next wave, if nothing but its baselines can hold it: no pause, every cluster in sight and on stable alone."""
+    rollout = draft.active
+    if rollout is None or scene.spec.paused or scene.problems or current_wave(rollout) is not None:
+        return None
+    upcoming = next_wave(scene, rollout)
+    if upcoming is None or obstacle_in(scene, upcoming[1]) is not None:
+        return None
+    stable = draft.status.stable_revision
+    if stable is not None and not all(settled_on(scene, cluster, stable) for cluster in upcoming[1]):
+        return None
+    return upcoming
+
+
+def baseline_for(scene: Scene, draft: Draft) -> tuple[str, tuple[str, ...]] | None:
+    """The wave whose evidence has to begin: the next one, or one that lost a cluster on its way."""
+    rollout = draft.active
+    if rollout is None or not is_gated(scene, draft, rollout):
+        return None
+    wave = current_wave(rollout)
+    if wave is None:
+        return ready_to_start(scene, draft)
+    if is_full(scene, draft, wave) or not members(scene, wave):
+        return None
+    entry = evidence_of(draft, rollout, wave.name)
+    if entry is not None and set(entry.clusters) == set(members(scene, wave)):
+        return None
+    return wave.name, members(scene, wave)
+
+
+def start_wave(scene: Scene, draft: Draft) -> Draft:
+    """The next wave takes the revision: membership frozen, first weight asked for, evidence begun."""
+    rollout, upcoming = draft.active, ready_to_start(scene, draft)
+    if rollout is None or upcoming is None:
+        return draft
+    name, clusters = upcoming
+    if is_gated(scene, draft, rollout):
+        entry = begin(scene, draft, rollout, name, clusters, step=0)
+        if not isinstance(entry, WaveEvidence):
+            return draft
+        draft = with_evidence(draft, rollout, entry)
+    straight = draft.is_first or rollout.promote_full
+    record = StepRecord(
+        weight=100 if straight else scene.steps[0].weight, started_at=scene.now, shifted_s=rollout.shifted_s
+    )
+    wave = WaveRecord(
+        name=name,
+        clusters=clusters,
+        started_at=scene.now,
+        steps=(record,),
+        ungated=rollout.promote_full and not draft.is_first,
+    )
+    draft = draft.with_wave(wave)
+    return draft.saying(Reason.WAVE_STARTED, f"Wave {name} ({', '.join(clusters)}) began at weight {record.weight}.")
+
+
+def restart_evidence(scene: Scene, draft: Draft) -> Draft:
+    """A cluster left the wave on trial: the evidence over the others starts anew, for the mix is another one."""
+    rollout, lacking = draft.active, baseline_for(scene, draft)
+    wave = current_wave(rollout) if rollout else None
+    if rollout is None or lacking is None or wave is None:
+        return draft
+    entry = begin(scene, draft, rollout, wave.name, lacking[1], step=len(wave.steps) - 1)
+    return with_evidence(draft, rollout, entry) if isinstance(entry, WaveEvidence) else draft
+
+
+def observe(scene: Scene, draft: Draft) -> Draft:
+    """The weight asked for last is in effect in every cluster of the wave."""
+    rollout = draft.active
+    wave = current_wave(rollout) if rollout else None
+    if wave is not None and not members(scene, wave):
+        return draft.with_wave(replace(wave, passed_at=scene.now))  # all its clusters left: nothing to wait for
+    if wave is None or wave.steps[-1].observed_at is not None or not in_effect(scene, draft, wave):
+        return draft
+    seen = replace(wave.steps[-1], observed_at=scene.now)
+    full = is_full(scene, draft, wave)
+    draft = draft.with_wave(
+        replace(wave, steps=(*wave.steps[:-1], seen), passed_at=scene.now if full else wave.passed_at)
+    )
+    where = ", ".join(members(scene, wave))
+    if full:
+        return draft.saying(Reason.WAVE_PASSED, f"Wave {wave.name} serves the revision alone in {where}.")
+    return draft.saying(Reason.STEP_OBSERVED, f"Weight {seen.weight} is in effect in {where}.")
+
+
+def advance(scene: Scene, draft: Draft) -> Draft:
+    """A step on trial ends: the next weight, or, after the last one, the wave's clusters take the revision fully."""
+    rollout = draft.active
+    wave = current_wave(rollout) if rollout else None
+    if rollout is None or wave is None or scene.spec.paused or is_full(scene, draft, wave):
+        return draft
+    if rollout.promote_full:
+        draft = draft.with_wave(replace(_with_step(scene, rollout, wave, 100), ungated=True))
+        return draft.saying(Reason.STEP_STARTED, f"Wave {wave.name} goes to weight 100, ungated.", warning=True)
+    if held_back(scene, draft, rollout, wave) is not None:
+        return draft
+    index, step, _ = step_of(scene, wave)
+    if index + 1 < len(scene.steps):
+        weight = scene.steps[index + 1].weight
+        draft = draft.with_wave(_with_step(scene, rollout, wave, weight))
+        done = f"Step {index + 1} of wave {wave.name} (weight {step.weight}) is done"
+        return draft.saying(Reason.STEP_COMPLETED, f"{done}; weight {weight} is next.")
+    draft = draft.with_wave(_with_step(scene, rollout, wave, 100))
+    return draft.saying(Reason.STEP_COMPLETED, f"Wave {wave.name}: {_verdict_in_words(draft, rollout, wave)}")
+
+
+def _with_step(scene: Scene, rollout: RolloutRecord, wave: WaveRecord, weight: int) -> WaveRecord:
+    record = StepRecord(weight=weight, started_at=scene.now, shifted_s=rollout.shifted_s)
+    return replace(wave, steps=(*wave.steps, record))
+
+
+def _verdict_in_words(draft: Draft, rollout: RolloutRecord, wave: WaveRecord) -> str:
+    entry = evidence_of(draft, rollout, wave.name)
+    if entry is None:
+        return "its steps are done; it has no gates."
+    facts = "; ".join(
+        f"{gate.name} {gate.estimate:.3f} [{gate.lower:.3f}, {gate.upper:.3f}] n={gate.labels_canary}"
+        for gate in entry.gates
+        if gate.estimate is not None and gate.lower is not None and gate.upper is not None
+    )
+    return f"every gate passed: {facts}."
+
+
+# ----------------------------------------------------------------------------------------------- what holds a step back
+
+
+def held_back(scene: Scene, draft: Draft, rollout: RolloutRecord, wave: WaveRecord) -> Obstacle | None:
+    """Why the step on trial does not end yet; None when it may. The order is the order in which it is told."""
+    index, _, record = step_of(scene, wave)
+    if (obstacle := obstacle_in(scene, members(scene, wave))) is not None:
+        return Obstacle(reason=Reason.WAITING_FOR_MEMBER, message=obstacle.message)
+    if record.observed_at is None:
+        return Obstacle(reason=Reason.WAITING_FOR_WEIGHT, message=f"weight {record.weight} is not in effect yet")
+    waits_for_person = pause_left(scene, draft, rollout, wave) == math.inf
+    if is_gated(scene, draft, rollout):
+        passed, obstacle = _evidence(scene, draft, rollout, wave, index)
+        if obstacle is not None:
+            return obstacle
+        if passed and not waits_for_person:
+            return None
+    if pause_left(scene, draft, rollout, wave) > 0:
+        how = (
+            f"`pilotage promote {scene.metadata.name}` ends its pause" if waits_for_person else "its pause is not over"
+        )
+        return Obstacle(reason=Reason.STEP_PAUSED, message=f"step {index + 1} of wave {wave.name}: {how}")
+    return None
+
+
+def _evidence(
+    scene: Scene, draft: Draft, rollout: RolloutRecord, wave: WaveRecord, index: int
+) -> tuple[bool, Obstacle | None]:
+    """Whether every gate passes on evidence of this step, and what is missing to end it."""
+    entry = evidence_of(draft, rollout, wave.name)
+    if entry is None or set(entry.clusters) != set(members(scene, wave)):
+        return False, Obstacle(reason=Reason.WAITING_FOR_BASELINE, message=f"wave {wave.name} waits for its baselines")
+    if _unanswered(scene, rollout, wave):
+        return False, Obstacle(reason=Reason.WAITING_FOR_EVIDENCE, message=f"wave {wave.name} waits for its metrics")
+    of_this_step = entry.step == index
+    passed = of_this_step and entry.verdict == Outcome.PASS
+    is_last = index + 1 == len(scene.steps)
+    if passed or (of_this_step and entry.step_ready and not is_last and not rollout.held):
+        return passed, None
+    if entry.step_ready and of_this_step:
+        return False, Obstacle(reason=Reason.WAITING_FOR_EVIDENCE, message=f"wave {wave.name}: the gates are undecided")
+    return False, Obstacle(
+        reason=Reason.WAITING_FOR_LABELS,
+        message=f"step {index + 1} of wave {wave.name} waits for {scene.spec.analysis.min_samples} labels per gate",
+    )
+
+
+def _unanswered(scene: Scene, rollout: RolloutRecord, wave: WaveRecord) -> bool:
+    """The last question about some cluster of the wave got no answer: what we have may be stale."""
+    return any(
+        isinstance(reading, Unavailable)
+        and isinstance(reading.query, BlockQuery)
+        and (reading.query.wave, reading.query.canary) == (wave.name, rollout.revision)
+        and reading.query.cluster in scene.placed
+        and reading.query.asked_at >= wave.started_at
+        for reading in scene.observed.readings
+    )
+
+
+def pause_left(scene: Scene, draft: Draft, rollout: RolloutRecord, wave: WaveRecord) -> float:
+    """Seconds of the step's pause that are left; inf while it waits for a person, 0 when there is none."""
+    index, step, record = step_of(scene, wave)
+    if step.pause_s is None or record.observed_at is None:
+        return 0.0
+    if draft.status.verbs.get("promote") == f"{rollout.name}/{wave.name}/{index}":
+        return 0.0
+    return max(0.0, record.observed_at + step.pause_s - scene.now)

@@ -1,0 +1,101 @@
+"""Why a rollout is where it is, in one reason and one sentence: what `Progressing` and `status.message` say.
+
+The sentences name what is waited for and the remedy, and hold no measured value, so that they change only when the
+situation does.
+"""
+
+from __future__ import annotations
+
+from pilotage.api.reasons import Reason
+from pilotage.api.types import RolloutRecord, TrafficMode, WaveRecord
+from pilotage.plan.deadlines import lacks_progress
+from pilotage.plan.looks import begin
+from pilotage.plan.progress import baseline_for, held_back, ready_to_start
+from pilotage.plan.scene import Draft, Obstacle, Scene
+from pilotage.plan.waves import current_wave, is_full, members, next_wave, obstacle_in
+
+
+def why_not_further(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Obstacle:
+    """What the rollout under way waits for."""
+    wave = current_wave(rollout)
+    if wave is None:
+        return _before_a_wave(scene, draft, rollout)
+    if lacks_progress(scene, draft):
+        ails = _what_ails(scene, draft, rollout, wave)
+        return Obstacle(reason=Reason.PROGRESS_DEADLINE_EXCEEDED, message=f"progressDeadline passed; {ails.message}")
+    if wave.steps[-1].observed_at is None:
+        return _what_ails(scene, draft, rollout, wave)
+    if scene.spec.paused:
+        return Obstacle(reason=Reason.PAUSED, message="spec.paused is true: nothing new starts")
+    held = None if is_full(scene, draft, wave) else held_back(scene, draft, rollout, wave)
+    if rollout.held and held is not None:
+        message = f"maxDuration passed: held until every gate passes, or a person decides; {held.message}"
+        return Obstacle(reason=Reason.HELD, message=message)
+    return held or Obstacle(reason=Reason.STEP_COMPLETED, message=f"wave {wave.name} goes on")
+
+
+def _before_a_wave(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Obstacle:
+    if scene.spec.paused:
+        return Obstacle(reason=Reason.PAUSED, message="spec.paused is true: nothing new starts")
+    upcoming = next_wave(scene, rollout)
+    if upcoming is None:
+        return Obstacle(reason=Reason.NO_CLUSTER_MATCHES, message="no cluster is left to take the revision")
+    name, clusters = upcoming
+    if (obstacle := obstacle_in(scene, clusters)) is not None:
+        return Obstacle(reason=Reason.WAITING_FOR_MEMBER, message=f"wave {name} waits; {obstacle.message}")
+    if ready_to_start(scene, draft) is None:
+        where = ", ".join(clusters)
+        return Obstacle(
+            reason=Reason.WAITING_FOR_WEIGHT, message=f"wave {name} waits for {where} to be on stable alone"
+        )
+    problem = evidence_problem(scene, draft)
+    return problem or Obstacle(
+        reason=Reason.WAITING_FOR_BASELINE, message=f"wave {name} waits for the recent traffic of {', '.join(clusters)}"
+    )
+
+
+def evidence_problem(scene: Scene, draft: Draft) -> Obstacle | None:
+    """What in the baselines keeps a wave's evidence from beginning: classes unknown, counters missing."""
+    rollout, lacking = draft.active, baseline_for(scene, draft)
+    if rollout is None or lacking is None:
+        return None
+    begun = begin(scene, draft, rollout, lacking[0], lacking[1], step=0)
+    return begun if isinstance(begun, Obstacle) else None
+
+
+def _what_ails(scene: Scene, draft: Draft, rollout: RolloutRecord, wave: WaveRecord) -> Obstacle:
+    """Why a weight is not in effect: a member, its pods, its gateway."""
+    clusters = members(scene, wave)
+    if (obstacle := obstacle_in(scene, clusters)) is not None:
+        return Obstacle(reason=Reason.WAITING_FOR_MEMBER, message=f"wave {wave.name} waits; {obstacle.message}")
+    for cluster in clusters:
+        if (problem := apply_problem(scene, cluster)) is not None:
+            return problem
+        for pods in scene.sights[cluster].problems:
+            if pods.revision == rollout.revision:
+                return Obstacle(reason=pods.reason, message=f"{cluster}: {pods.revision}: {pods.message}")
+    for cluster in clusters:
+        sight = scene.sights[cluster]
+        if (
+            scene.spec.traffic.mode is TrafficMode.GATEWAY
+            and sight.route
+            and sight.route.problem.startswith("the gateway says")
+        ):
+            return Obstacle(reason=Reason.ROUTE_NOT_ACCEPTED, message=f"{cluster}: {sight.route.problem}")
+    weight = wave.steps[-1].weight
+    where = ", ".join(clusters)
+    if draft.is_first:
+        return Obstacle(reason=Reason.WAITING_FOR_PODS, message=f"wave {wave.name} waits for ready pods in {where}")
+    return Obstacle(
+        reason=Reason.WAITING_FOR_WEIGHT,
+        message=f"wave {wave.name} waits for weight {weight} to take effect in {where}",
+    )
+
+
+def apply_problem(scene: Scene, cluster: str) -> Obstacle | None:
+    """The last refusal by a member's API server."""
+    error = scene.observed.clusters[cluster].apply_error
+    if error is None:
+        return None
+    reason = Reason(error[0]) if error[0] in set(Reason) else Reason.APPLY_REFUSED
+    return Obstacle(reason=reason, message=f"{cluster}: {error[1]}"[:500])
