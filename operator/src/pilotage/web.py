@@ -55,6 +55,7 @@ class WebServer:
     ) -> None:
         self._host, self._port = host, port
         self._age_s, self._missing, self._expose = age_s, missing, expose
+        self.addresses: tuple[tuple[str, int], ...] = ()
 
     async def run(self) -> None:
         """Serve. Owns: the listening socket. Ends: when cancelled. Fatal: the port is taken."""
@@ -66,7 +67,8 @@ class WebServer:
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port).start()
-            log.info("web.listening", addresses=[str(address) for address in runner.addresses])
+            self.addresses = tuple((address[0], address[1]) for address in runner.addresses)
+            log.info("web.listening", addresses=[f"{host}:{port}" for host, port in self.addresses])
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
