@@ -8,6 +8,7 @@ bytes, not sockets.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -75,7 +76,8 @@ class Exchange:
         self.is_started = False
         self.is_request_complete = False
         self.last_progress = asyncio.get_running_loop().time()
-        self._began = self.last_progress
+        # Event loops keep time in milliseconds: too coarse for this.
+        self._began = time.perf_counter()
         self._client = client
         self._head = head
         self._core = core
@@ -261,7 +263,7 @@ class Exchange:
     def _over(self, code: int) -> None:
         self._is_over = True
         self._core.active.discard(self)
-        spent = asyncio.get_running_loop().time() - self._began
+        spent = time.perf_counter() - self._began
         self._core.metrics.count(self._route, self._backend, code, spent)
 
 
