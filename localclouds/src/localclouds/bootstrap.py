@@ -7,10 +7,12 @@ Applied server-side with the admin identity, so applying twice changes nothing. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final
 
-from localclouds.kube import Api
+from localclouds import gatewayapi
+from localclouds.kube import Api, Json, Unreachable
 from localclouds.names import Component
 from localclouds.state import Facts
 
@@ -21,6 +23,8 @@ GATEWAY_NAME: Final = "public"
 """Every cloud's ingress: the Gateway that MemberCluster.spec.gateway and HTTPRoute.parentRefs name."""
 
 _MANAGER: Final = "localclouds"
+_AGAIN_AFTER_S: Final = 0.2
+_ASK_EVERY_S: Final = 0.05
 _PATHS: Final = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
@@ -46,16 +50,16 @@ _GATEWAY_RULES: Final = [
 _PROMETHEUS_RULES: Final = [{"apiGroups": [""], "resources": ["pods"], "verbs": _READ}]
 
 
-def rights(facts: Facts) -> list[dict[str, Any]]:
+def rights(facts: Facts) -> list[Json]:
     """ClusterRoles and bindings of the programs that are no part of Kubernetes, for the components present."""
-    objects: list[dict[str, Any]] = []
+    objects: list[Json] = []
     for component, rules in ((Component.PROMETHEUS, _PROMETHEUS_RULES), (Component.GATEWAY, _GATEWAY_RULES)):
         if component in facts.components:
             objects += _role(f"localclouds:{component}", rules, facts.identities[component].user)
     return objects
 
 
-def gateway(facts: Facts) -> list[dict[str, Any]]:
+def gateway(facts: Facts) -> list[Json]:
     """The class and the one Gateway that this cloud's gateway program stands for."""
     listener = {
         "name": "http",
@@ -81,31 +85,47 @@ def gateway(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
-async def prepare_gateway(api: Api, facts: Facts, crds: list[dict[str, Any]]) -> None:
+async def prepare_gateway(api: Api, facts: Facts, crds: list[Json]) -> None:
     """Install the Gateway API, wait until it is served, make the Gateway."""
     await apply(api, crds)
-    for kind in ("gatewayclasses", "gateways", "httproutes", "referencegrants"):
+    for kind in gatewayapi.SERVED:
         await _established(api, f"{_PATHS['CustomResourceDefinition']}/{kind}.gateway.networking.k8s.io")
     for each in gateway(facts):
         await apply(api, [each])
 
 
-async def apply(api: Api, objects: Iterable[dict[str, Any]]) -> None:
-    """Server-side apply objects of the kinds known here, all at once."""
-    await asyncio.gather(
-        *(api.apply(f"{_PATHS[each['kind']]}/{each['metadata']['name']}", each, _MANAGER) for each in objects)
-    )
+async def apply(api: Api, objects: Iterable[Json]) -> None:
+    """Server-side apply objects of the kinds known here, one after the other.
+
+    A request that gets no answer in time is repeated until the caller's deadline: on a machine where several
+    instances start at once, a new API server may take longer over a large CRD than anybody expects.
+    """
+    for each in objects:
+        await _insist(partial(api.apply, _path(each), each, _MANAGER))
+
+
+async def _insist(request: Callable[[], Awaitable[Json]]) -> Json:
+    while True:
+        try:
+            return await request()
+        except Unreachable:
+            await asyncio.sleep(_AGAIN_AFTER_S)
+
+
+def _path(obj: Json) -> str:
+    return f"{_PATHS[obj['kind']]}/{obj['metadata']['name']}"
 
 
 async def _established(api: Api, path: str) -> None:
     while True:
-        conditions = (await api.get(path)).get("status", {}).get("conditions", [])
+        crd = await _insist(lambda: api.get(path))
+        conditions = crd.get("status", {}).get("conditions") or []
         if any(each["type"] == "Established" and each["status"] == "True" for each in conditions):
             return
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(_ASK_EVERY_S)
 
 
-def _role(name: str, rules: list[dict[str, Any]], user: str) -> list[dict[str, Any]]:
+def _role(name: str, rules: list[Json], user: str) -> list[Json]:
     version = "rbac.authorization.k8s.io/v1"
     return [
         {"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules},

@@ -1,5 +1,8 @@
 """The Gateway API's standard CRDs, from its Go module, at one pinned version and sum.
 
+Only the kinds that the local gateway implements: each of the others costs every API server as much time again, and no
+one would answer its objects.
+
 Fetched once with `go mod download` (which needs the module's files only, not a Go new enough to build it) and cached as
 JSON, because parsing a megabyte of YAML at every start of every cloud takes longer than applying it.
 Knows no clouds.
@@ -7,6 +10,7 @@ Knows no clouds.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import tempfile
@@ -24,21 +28,28 @@ from localclouds.state import write_json
 VERSION: Final = "v1.7.0"
 _MODULE: Final = "sigs.k8s.io/gateway-api"
 _SUM: Final = "h1:duVnm7nO6oXfMMUWfcDoBph47CYR/ME3NGxccOVglaY="
+SERVED: Final = ("gatewayclasses", "gateways", "httproutes", "referencegrants")
+"""Plural names of the kinds that are installed in a cloud."""
+
 _FOLDER: Final = f"{_MODULE}@{VERSION}/config/crd/standard/"
 
 
 def ensure(progress: Progress = silent) -> Path:
-    """Path of a JSON file with the list of CRDs and the admission policy that guards them.
+    """Path of a JSON file with the CRDs of the kinds in SERVED and the admission policy that guards them.
 
     Raises BuildFailed when the module cannot be fetched or is not the pinned one.
     """
-    path = cache.directory() / "gateway-api" / f"{VERSION}.json"
+    path = cache.directory() / "gateway-api" / f"{VERSION}-{_selection()}.json"
     lock = path.with_name(f".lock-{VERSION}")
     with cache.locked(lock, lambda: progress("gateway-api: waiting for another process that fetches it")):
         if not path.exists():
             progress(f"gateway-api {VERSION}: fetching its CRDs")
             write_json(path, _objects(_download(toolchain.find_go(progress))))
     return path
+
+
+def _selection() -> str:
+    return hashlib.sha256("\0".join(SERVED).encode()).hexdigest()[:8]
 
 
 def _download(go: Path) -> Path:
@@ -67,7 +78,9 @@ def _objects(module: Path) -> list[dict[str, Any]]:
         for name in sorted(files.namelist()):
             if name.startswith(_FOLDER) and name.endswith(".yaml"):
                 objects += [each for each in yaml.load_all(files.read(name), Loader=loader) if each]
-    crds = [each for each in objects if each["kind"] != "Kustomization"]
-    if not crds:
-        raise BuildFailed(f"{module}: no CRDs in {_FOLDER}; the pinned version has moved them")
-    return crds
+    crds = {f"{plural}.gateway.networking.k8s.io" for plural in SERVED}
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    chosen = [each for each in objects if each["kind"] in policies or each["metadata"]["name"] in crds]
+    if missing := crds - {each["metadata"]["name"] for each in chosen}:
+        raise BuildFailed(f"{module}: {_FOLDER} lacks {', '.join(sorted(missing))}; change the pinned version")
+    return chosen

@@ -40,7 +40,8 @@ async def probe(component: Component, facts: Facts, http: aiohttp.ClientSession,
         case Component.ETCD:
             return await _http(http, f"{facts.etcd_address.url}/health", '"health":"true"')
         case Component.API_SERVER:
-            return await _api_object(api, "/api/v1/namespaces/default")
+            # Says ok only after the default roles are there, without which the controller manager is refused.
+            return await _http(http, f"{facts.api_server}/readyz", "ok")
         case Component.CONTROLLER_MANAGER:
             # It has no port of its own; every namespace gets its ServiceAccount from it, and pods need one.
             return await _api_object(api, "/api/v1/namespaces/default/serviceaccounts/default")
@@ -63,7 +64,7 @@ async def _http(http: aiohttp.ClientSession, url: str, expected: str) -> Readine
         async with http.get(url, timeout=_PROBE_TIMEOUT) as response:
             text = await response.text()
     except (aiohttp.ClientError, TimeoutError) as error:
-        return NotYet(f"{url}: {error or type(error).__name__}")
+        return NotYet(f"{url}: {str(error) or type(error).__name__}")
     if response.status != 200 or expected not in text:
         return NotYet(f"{url}: {response.status} {text[:200]}")
     return Ready()
@@ -74,7 +75,7 @@ async def _api_object(api: Api, path: str) -> Readiness:
         async with asyncio.timeout(2):
             await api.get(path)
     except (ApiFailure, TimeoutError) as error:
-        return NotYet(f"GET {path}: {error or type(error).__name__}")
+        return NotYet(f"GET {path}: {str(error) or type(error).__name__}")
     return Ready()
 
 
@@ -84,7 +85,7 @@ async def _node(api: Api, name: str) -> Readiness:
         async with asyncio.timeout(2):
             node = await api.get(path)
     except (ApiFailure, TimeoutError) as error:
-        return NotYet(f"GET {path}: {error or type(error).__name__}")
+        return NotYet(f"GET {path}: {str(error) or type(error).__name__}")
     return Ready() if is_ready(node) else NotYet(f"node {name}: condition Ready is not True")
 
 
@@ -94,6 +95,6 @@ async def _listens(url: str) -> Readiness:
         async with asyncio.timeout(2):
             _, writer = await asyncio.open_connection(address.hostname, address.port)
     except (OSError, TimeoutError) as error:
-        return NotYet(f"connect {address.netloc}: {error or type(error).__name__}")
+        return NotYet(f"connect {address.netloc}: {str(error) or type(error).__name__}")
     writer.transport.abort()
     return Ready()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -25,6 +26,7 @@ from localclouds.kube import Api, ApiFailure
 from localclouds.names import INSTANCE_MARK, Component
 from localclouds.process import Command, Supervised
 from localclouds.readiness import NotYet, Ready
+from localclouds.state import Facts
 
 READY_WITHIN_S: Final = 120.0
 """Generous: several instances may start on one busy machine. Four clouds on two idle cores take about ten seconds."""
@@ -49,13 +51,12 @@ class RunningCloud:
         self.facts = blueprint.facts
         self._claim = blueprint.claim
         self._crds = crds
-        environment = {**os.environ, INSTANCE_MARK: self.facts.instance}
         self.processes = {
             component: Supervised(
                 Command(
                     name=f"{self.facts.name}/{component}",
                     argv=components.command(component, self.facts, programs),
-                    environment=environment,
+                    environment=_environment(component, self.facts.instance),
                     log=self.facts.log(component),
                     polite_s=components.POLITE_S[component],
                 )
@@ -66,7 +67,7 @@ class RunningCloud:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> RunningCloud:
-        self._http = await self._stack.enter_async_context(aiohttp.ClientSession())
+        self._http = await self._stack.enter_async_context(_probing(self.facts))
         self._api = await self._stack.enter_async_context(Api(Path(self.facts.kubeconfig)))
         return self
 
@@ -82,17 +83,22 @@ class RunningCloud:
             await self._start_ready(component)
         progress(f"{self.facts.name}: API server ready at {self.facts.outside.api_server}")
         try:
-            await bootstrap.apply(self._api, bootstrap.rights(self.facts))
-            late = {Component.GATEWAY} & self.processes.keys()
-            rest = [each for each in self.processes if each not in late]
-            for component in rest:
-                self.processes[component].start()
-            if late:
-                await bootstrap.prepare_gateway(self._api, self.facts, self._crds)
-        except ApiFailure as error:
-            raise StartFailed(f"{self.facts.name}: the new API server refused our objects: {error}") from error
+            async with asyncio.timeout(READY_WITHIN_S):
+                await self._furnish()
+        except (ApiFailure, TimeoutError) as error:
+            why = str(error) or f"no answer within {READY_WITHIN_S:.0f} s"
+            raise StartFailed(f"{self.facts.name}: the new API server did not take our objects: {why}") from error
         await asyncio.gather(*(self._start_ready(component) for component in self.processes))
         progress(f"{self.facts.name}: ready")
+
+    async def _furnish(self) -> None:
+        """Make what the rest needs; the rest starts meanwhile, the gateway once the kinds it watches are served."""
+        await bootstrap.apply(self._api, bootstrap.rights(self.facts))
+        for component, process in self.processes.items():
+            if component is not Component.GATEWAY:
+                process.start()
+        if Component.GATEWAY in self.processes:
+            await bootstrap.prepare_gateway(self._api, self.facts, self._crds)
 
     async def go_down(self) -> None:
         """Stop everything: who uses the API first, then the API server, then etcd."""
@@ -188,3 +194,16 @@ class RunningCloud:
             f"{process.command.name} is not ready after {within_s:.0f} s: {seen}\n"
             f"last lines of {process.command.log}:\n{process.tail()}"
         )
+
+
+def _environment(component: Component, instance: str) -> dict[str, str]:
+    environment = {**os.environ, INSTANCE_MARK: instance}
+    if (gc := components.GO_GC.get(component)) is not None:
+        environment.setdefault("GOGC", gc)
+    return environment
+
+
+def _probing(facts: Facts) -> aiohttp.ClientSession:
+    """A session for probes: one request per connection, because what is probed may be killed any time."""
+    tls = ssl.create_default_context(cafile=facts.ca_file)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, force_close=True))

@@ -119,7 +119,7 @@ class Api:
             async with self._open(method, path, params, raw, kind, REQUEST_TIMEOUT) as response:
                 return cast(Json, orjson.loads(await response.read()))
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
-            raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+            raise Unreachable(f"{method} {path}: {str(error) or type(error).__name__}") from error
 
     @asynccontextmanager
     async def watch(self, path: str, **params: str) -> AsyncIterator[AsyncIterator[Json]]:
@@ -128,7 +128,7 @@ class Api:
             async with self._open("GET", path, {**params, "watch": "true"}, None, JSON, WATCH_TIMEOUT) as response:
                 yield _events(response)
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
-            raise Unreachable(f"watch {path}: {error or type(error).__name__}") from error
+            raise Unreachable(f"watch {path}: {str(error) or type(error).__name__}") from error
 
     @asynccontextmanager
     async def _open(
