@@ -101,7 +101,11 @@ class DataApp:
             return _failure(
                 405, f"{scope['path']}: {scope['method']} is not allowed here; use POST", (b"allow", b"POST")
             )
-        return await handle(scope, receive)
+        try:
+            return await handle(scope, receive)
+        except Exception as error:  # the last resort: whatever it is, it is ours, and one request's
+            _log.exception("request.failed", path=scope["path"])
+            return _failure(500, f"the server failed on this request ({type(error).__name__}); its log says more")
 
     def _page(self, method: str, path: str) -> Reply:
         page = self._pages.get(path)
@@ -126,7 +130,7 @@ class DataApp:
         return 200, _JSON, orjson.dumps({"name": self._model.name, "ready": True})
 
     async def _infer(self, scope: Any, receive: Receive) -> Reply:
-        started = time.perf_counter()
+        started, status = time.perf_counter(), 500
         try:
             _refuse_encodings(scope["headers"])
             body = await read_body(receive, self._body_bytes)
@@ -137,16 +141,15 @@ class DataApp:
             if self._feedback is not None:
                 predicted = predictions.predicted.tolist()
                 token = self._feedback.signer.sign(predicted, predictions.probabilities, time.time())
-            reply: Reply = 200, _JSON, self._writer.write(request, predictions, token)
+            written = self._writer.write(request, predictions, token)
+            status = 200
+            return status, _JSON, written
         except Rejected as rejected:
+            status = rejected.status
             self._metrics.observe_rejected(rejected.reason)
-            retry = ((b"retry-after", b"1"),) if rejected.status == 503 else ()
-            reply = _failure(rejected.status, str(rejected), *retry)
-        except Exception as error:  # the last resort: whatever it is, it is ours, and one request's
-            _log.exception("infer.failed", error=str(error))
-            reply = _failure(500, f"the server failed on this request ({type(error).__name__}); its log says more")
-        self._metrics.observe_request(reply[0], time.perf_counter() - started)
-        return reply
+            return _failure(status, str(rejected), *(((b"retry-after", b"1"),) if status == 503 else ()))
+        finally:
+            self._metrics.observe_request(status, time.perf_counter() - started)
 
     async def _take_feedback(self, scope: Any, receive: Receive) -> Reply:
         if self._feedback is None:

@@ -39,7 +39,7 @@ def run_server(settings: ServeSettings) -> int:
     ring = KeyRing(settings.feedback_key_dir) if settings.feedback_key_dir else None
     gc.collect()
     gc.freeze()  # what is loaded now lives as long as the process: no need to look at it again
-    disable_created_metrics()  # a second series for every counter, which nobody here reads
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody here reads
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, model, ring))
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ class RecyclingProtocol(HttpToolsProtocol):
         self._opened_s = self.loop.time()
         self._requests = 0
         self._head_bytes = 0
+        self._unparsed_bytes = 0
         self._in_head = True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -45,17 +47,28 @@ class RecyclingProtocol(HttpToolsProtocol):
             self.emptied.set()
 
     def data_received(self, data: bytes) -> None:
-        """Parse; only bytes that are still part of a request's head count against its cap."""
+        """Parse. Bytes of a head that has not ended count at once.
+
+        The parser keeps a half-read header for ever.
+        """
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, f"headers: more than {MAX_HEAD_BYTES} bytes; send fewer")
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > 2 * MAX_HEAD_BYTES:
+                self._head_bytes = self._unparsed_bytes
+                self.send_400_response("")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what is raised here makes the parser give up, and uvicorn answer."""
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("headers")
+        super().on_header(name, value)
 
     def on_message_begin(self) -> None:
         """Start a request, and decide whether its answer is the connection's last."""
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._unparsed_bytes = True, 0, 0
         self._requests += 1
         age_s = self.loop.time() - self._opened_s
         scope: Any = self.scope
@@ -67,13 +80,18 @@ class RecyclingProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP; uvicorn's own words would be plain text."""
-        self._refuse(400, msg)
+        """Answer what is not HTTP, or has no end of headers; uvicorn's own words would be plain text."""
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(
+                "431 Request Header Fields Too Large", f"headers: more than {MAX_HEAD_BYTES} bytes; send fewer"
+            )
+        else:
+            self._refuse("400 Bad Request", "request: is not HTTP/1.1")
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: str, message: str) -> None:
         body = error_body(message)
         head = (
-            f"HTTP/1.1 {status} {'Bad Request' if status == 400 else 'Request Header Fields Too Large'}\r\n"
+            f"HTTP/1.1 {status}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
@@ -98,6 +116,8 @@ class Listener:
             timeout_keep_alive=round(rules.idle_s),
         )
         self._config.load()
+        # A line of log for everybody who speaks no HTTP would be a way to fill the disk.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._state = ServerState()
         self._emptied = asyncio.Event()
         self._emptied.set()
