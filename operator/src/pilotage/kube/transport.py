@@ -166,15 +166,22 @@ class Transport:
 
     def _renew_token(self, *, at_once: bool = False) -> bool:
         """Put the credential into the configuration; tell whether it changed."""
-        match self._endpoint.credential:
-            case TokenFile(path=path) if at_once or time.monotonic() - self._token_read > TOKEN_AGE_S:
-                token = f"Bearer {path.read_text().strip()}"
-                self._token_read = time.monotonic()
-            case _:
+        credential = self._endpoint.credential
+        is_fresh = time.monotonic() - self._token_read <= TOKEN_AGE_S
+        if not isinstance(credential, TokenFile) or (is_fresh and not at_once):
+            return False
+        keys = self._configuration.api_key
+        try:
+            token = f"Bearer {credential.path.read_text().strip()}"
+        except OSError as error:
+            # while a kubelet swaps the file the last token is still good
+            if "BearerToken" in keys:
                 return False
-        changed: bool = self._configuration.api_key.get("BearerToken") != token
-        self._configuration.api_key["BearerToken"] = token
-        return changed
+            raise Unauthorized(f"{credential.path}: {error.strerror}; the pod needs its token") from error
+        self._token_read = time.monotonic()
+        has_changed: bool = keys.get("BearerToken") != token
+        keys["BearerToken"] = token
+        return has_changed
 
 
 def _configuration(endpoint: Endpoint) -> Any:
