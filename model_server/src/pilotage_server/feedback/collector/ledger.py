@@ -90,8 +90,9 @@ class Ledger:
             self._mature(cutoff_ms)
             outcomes = [self._do(one, now_ms, cutoff_ms, changes) for one in work]
             self._write(changes)
+            # Read back before the commit: whatever can fail, fails while all of it can still be undone.
+            self._load_touched()
         self._tally.update(changes.tally)
-        self._load_touched()
         self.snapshot = self._snapshot(counted_until_ms=now_ms, delay_ms=delay_ms)
         return outcomes
 
