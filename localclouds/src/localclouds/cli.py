@@ -18,7 +18,7 @@ from localclouds import binaries, gatewayapi, images
 from localclouds.cloud import Cloud
 from localclouds.clouds import Clouds
 from localclouds.errors import CloudsError, NotRunning
-from localclouds.names import DEFAULT_CLOUDS
+from localclouds.names import DEFAULT_CLOUDS, Component
 from localclouds.process import follow, tail
 from localclouds.state import STATE_VARIABLE, default_state
 from localclouds.table import components_table
@@ -228,7 +228,8 @@ def _cloud(state: Path, name: str) -> Cloud:
 def _introduce(instance: Clouds, took_s: float) -> None:
     _tell(f"{len(instance)} clouds ready in {took_s:.1f} s")
     for cloud in instance.values():
-        print(f"{cloud.name}  api {cloud.api_server}  prometheus {cloud.prometheus_url}  gateway {cloud.gateway_url}")
+        ingress = f"  gateway {cloud.gateway_url}" if Component.GATEWAY in cloud.facts.components else ""
+        print(f"{cloud.name}  api {cloud.api_server}  prometheus {cloud.prometheus_url}{ingress}")
     print(f'export KUBECONFIG="{instance.kubeconfig}"')
 
 

@@ -46,7 +46,7 @@ class Cloud:
 
     @property
     def gateway_url(self) -> str:
-        """URL of the ingress for clients *of this cloud*: traffic goes on while the cloud is cut off."""
+        """URL of the ingress for clients *of this cloud*: traffic goes on while it is cut off. A hub has none."""
         return self.facts.gateway
 
     @property

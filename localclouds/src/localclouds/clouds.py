@@ -25,7 +25,7 @@ from localclouds.blueprint import Wish
 from localclouds.cache import Progress, silent
 from localclouds.cloud import Cloud
 from localclouds.errors import CloudsError, NotRunning, StartFailed, UnknownName
-from localclouds.names import ALL_COMPONENTS, DEFAULT_CLOUDS, Component
+from localclouds.names import ALL_COMPONENTS, DEFAULT_CLOUDS, HUB, HUB_COMPONENTS, Component
 from localclouds.process import tail
 from localclouds.state import default_state, read_facts
 from localclouds.supervisor import Plan
@@ -38,7 +38,8 @@ Components = Sequence[Component] | Mapping[str, Sequence[Component]]
 
 
 class Clouds(Mapping[str, Cloud]):
-    """Clouds by name. `components`: for every cloud, or per cloud name (clouds not named get all).
+    """Clouds by name. `components`: for every cloud, or per cloud name; where nothing is said, a cloud has all of them,
+    and the one named hub all but a gateway.
 
     scrape_interval_s: of every Prometheus. progress: takes a line for the user whenever something is done.
     """
@@ -48,7 +49,7 @@ class Clouds(Mapping[str, Cloud]):
         state: Path | str | None = None,
         names: Iterable[str] = DEFAULT_CLOUDS,
         *,
-        components: Components = ALL_COMPONENTS,
+        components: Components | None = None,
         scrape_interval_s: float = 1.0,
         progress: Progress = silent,
     ) -> None:
@@ -166,13 +167,14 @@ class Clouds(Mapping[str, Cloud]):
         raise StartFailed(f"the supervisor ended before the clouds were ready; {log}:\n{tail(log, 20)}")
 
 
-def _wish(name: str, components: Components, scrape_interval_s: float) -> Wish:
+def _wish(name: str, components: Components | None, scrape_interval_s: float) -> Wish:
     if not _NAME.fullmatch(name) or name in _RESERVED:
         raise CloudsError(
             f"cloud name {name!r}: use lower-case letters, digits and dashes, at most 32, such as aws; "
             f"not {', '.join(sorted(_RESERVED))}"
         )
-    chosen = components.get(name, ALL_COMPONENTS) if isinstance(components, Mapping) else components
+    named = components.get(name) if isinstance(components, Mapping) else components
+    chosen = named or (HUB_COMPONENTS if name == HUB else ALL_COMPONENTS)
     missing = {Component.ETCD, Component.API_SERVER} - set(chosen)
     if missing:
         raise CloudsError(f"cloud {name}: components must include {', '.join(sorted(missing))}")

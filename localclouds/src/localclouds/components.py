@@ -38,12 +38,6 @@ POLITE_S: Final[Mapping[Component, float]] = {
     Component.FRONT: 0.0,
 }
 
-GO_GC: Final[Mapping[Component, str]] = {
-    # Starting is most of what a short-lived API server does, and a third of that was collecting garbage.
-    Component.API_SERVER: "200",
-    Component.CONTROLLER_MANAGER: "200",
-}
-
 # The Endpoints and EndpointSlice controllers refuse loopback pod addresses and back off for ever with Warning events;
 # the rest needs a cloud provider, volumes or metrics that are not there, and only costs watches.
 OFF_CONTROLLERS: Final = (

@@ -31,5 +31,9 @@ ALL_COMPONENTS: Final = tuple(Component)
 CONTROL_PLANE: Final = (Component.ETCD, Component.API_SERVER)
 """Enough to store objects: no controllers, no pods. Up in about two seconds."""
 
+HUB: Final = "hub"
+HUB_COMPONENTS: Final = tuple(component for component in Component if component is not Component.GATEWAY)
+"""The hub serves no models, so it has no ingress, and no Gateway API to slow its start."""
+
 WITH_CONTROLLERS: Final = (*CONTROL_PLANE, Component.CONTROLLER_MANAGER, Component.SCHEDULER)
 """Objects, ServiceAccounts, garbage collection, Deployments and their unstarted pods."""

@@ -56,7 +56,7 @@ class RunningCloud:
                 Command(
                     name=f"{self.facts.name}/{component}",
                     argv=components.command(component, self.facts, programs),
-                    environment=_environment(component, self.facts.instance),
+                    environment={**os.environ, INSTANCE_MARK: self.facts.instance},
                     log=self.facts.log(component),
                     polite_s=components.POLITE_S[component],
                 )
@@ -194,13 +194,6 @@ class RunningCloud:
             f"{process.command.name} is not ready after {within_s:.0f} s: {seen}\n"
             f"last lines of {process.command.log}:\n{process.tail()}"
         )
-
-
-def _environment(component: Component, instance: str) -> dict[str, str]:
-    environment = {**os.environ, INSTANCE_MARK: instance}
-    if (gc := components.GO_GC.get(component)) is not None:
-        environment.setdefault("GOGC", gc)
-    return environment
 
 
 def _probing(facts: Facts) -> aiohttp.ClientSession:
