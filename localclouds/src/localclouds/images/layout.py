@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,13 +125,15 @@ def _copy(layout: Path, store: Path, digest: str) -> None:
     target = _blob(store, digest)
     if target.exists():
         return
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open_blob(layout, digest) as blob, draft.open("wb") as copy:
+    with open_blob(layout, digest) as blob, tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as copy:
+        draft = Path(copy.name)
+        try:
             shutil.copyfileobj(blob, copy)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+            copy.flush()
+            draft.chmod(0o644)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _blob(store: Path, digest: str) -> Path:

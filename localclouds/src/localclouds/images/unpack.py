@@ -7,9 +7,9 @@ remove what lower ones brought.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tarfile
+import tempfile
 import zlib
 from pathlib import Path, PurePosixPath
 
@@ -29,9 +29,9 @@ def unpack(store: Path, manifest: Manifest, cache: Path) -> Path:
     folder = cache / manifest.digest.removeprefix("sha256:")
     if folder.exists():
         return folder
-    draft = cache / f".{folder.name}.{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=cache))
+    draft.chmod(0o755)
     try:
         budget = _Budget()
         for digest, media_type in manifest.layers:
