@@ -15,15 +15,15 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pilotage.api.conditions import find
 from pilotage.api.decode import model_deployment, model_revision
-from pilotage.api.types import Condition, ModelDeployment, ModelRevision
+from pilotage.api.types import ModelDeployment, ModelRevision
 from pilotage.app import Operator, Stop, World
 from pilotage.evidence import Fetch
 from pilotage.hub.feed import follow_hub
@@ -35,7 +35,7 @@ from pilotage.kube.endpoint import Endpoint
 from pilotage.kube.resources import SECRETS
 from pilotage.metrics import Metrics
 from pilotage.settings import Settings
-from support.apisim import ApiSim, CallLog, SimClient
+from support.apisim import ApiSim, CallLog, Kind, SimClient
 from support.apisim.crd import kind_of_crd
 from support.apisim.workloads import Workloads
 from support.simtraffic import Rates, Traffic
@@ -92,7 +92,7 @@ class Replica:
     def __init__(self, world: SimWorld, number: int) -> None:
         self.clients: list[SimClient] = []
         self._world = world
-        self.settings = Settings(namespace=OPERATOR_NAMESPACE, identity=f"replica-{number}")
+        self.settings = replace(Settings(namespace=OPERATOR_NAMESPACE), identity=f"replica-{number}", **world.settings)
         self.metrics = Metrics()
         self.operator = Operator(self.settings, self._surroundings(), self.metrics)
         self.task = asyncio.create_task(self.operator.run(), name=f"replica {number}")
@@ -139,12 +139,15 @@ def _even() -> float:
 class SimWorld:
     """See the module. `sims` maps the address in a kubeconfig to the cluster it leads to."""
 
-    def __init__(self, names: list[str], *, quality: Mapping[str, Rates] = QUALITY, rate: float = 20.0) -> None:
+    def __init__(
+        self, names: list[str], *, quality: Mapping[str, Rates] = QUALITY, rate: float = 20.0, **settings: Any
+    ) -> None:
+        self.settings = settings
         self.clock = VirtualClock()
         self.log = CallLog()
         self.hub = ApiSim("hub", log=self.log, wall=self.clock.now)
-        for path in sorted(CRDS.glob("*.yaml")):
-            self.hub.serve(kind_of_crd(yaml.safe_load(path.read_text())))
+        for kind in _our_kinds():
+            self.hub.serve(kind)
         self.members = {name: ApiSim(name, log=self.log, wall=self.clock.now) for name in names}
         self.sims = {f"https://{name}.example.com:6443": sim for name, sim in self.members.items()}
         self.workloads = {name: Workloads(sim) for name, sim in self.members.items()}
@@ -224,19 +227,25 @@ class SimWorld:
         found = [model_revision(each) for each in self.hub.state.objects(MODEL_REVISIONS)]
         return {each.metadata.name: each for each in found if each is not None}
 
-    def condition(self, kind: str) -> Condition | None:
-        return find(self.deployment().status.conditions, kind)
+    def condition(self, kind: str) -> Mapping[str, Any] | None:
+        """A condition as it stands in the status."""
+        conditions = (self.raw().get("status") or {}).get("conditions") or ()
+        return next((each for each in conditions if each["type"] == kind), None)
 
     def holds(self, kind: str, status: str = "True", reason: str = "") -> bool:
         """Whether a condition has this status (and reason) for the current generation."""
         found = self.condition(kind)
-        generation = self.deployment().metadata.generation
         return (
             found is not None
-            and found.status == status
-            and found.observed_generation == generation
-            and reason in ("", found.reason)
+            and found["status"] == status
+            and found["observedGeneration"] == self.raw()["metadata"]["generation"]
+            and reason in ("", found["reason"])
         )
+
+    def outcome(self) -> str:
+        """How the last rollout ended, empty while it is under way."""
+        rollout = (self.raw().get("status") or {}).get("rollout") or {}
+        return str(rollout.get("outcome") or "")
 
     async def sees(self, claim: Callable[[], bool], *, within_s: float = 3600.0, what: str = "") -> None:
         """Wait in virtual time; the failure tells the status as it is."""
@@ -247,6 +256,11 @@ class SimWorld:
 
     async def promoted(self, *, within_s: float = 3600.0) -> None:
         await self.sees(lambda: self.holds("Promoted"), within_s=within_s, what="Promoted")
+
+
+@cache
+def _our_kinds() -> tuple[Kind, ...]:
+    return tuple(kind_of_crd(yaml.safe_load(path.read_text())) for path in sorted(CRDS.glob("*.yaml")))
 
 
 @cache

@@ -1,0 +1,182 @@
+"""The operator dies before and after every one of its API calls, and everything ends as if it had not.
+
+A reference run counts the calls. Then, for each call and both moments, a new world runs to the same point, the replica
+is killed there (nothing of it takes effect any more, no memory survives), another takes over when the Lease has run
+out, and the world must come to the same end: the same objects everywhere, the same verdicts and outcomes, every block's
+labels exactly those that matured in it, and no object written more than twice more often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pilotage.fleet.cache import WRITTEN
+from pilotage.hub.kinds import KINDS
+from pilotage.kube import Resource
+from support.apisim import ApiSim, Moment, SimCall
+from support.counts import CountsOracle
+from support.simworld import V1, V2, V3, SimWorld, a_deployment
+from support.virtual_time import run_virtual
+
+SLICES = 6
+SETTLE_S = 40.0
+WRITES_MORE = 2
+TIMES = re.compile(r"\d+(\.\d+)?")
+IDENTITY = {"resourceVersion", "uid", "generation", "managedFields", "observedGeneration", "clusterIP"}
+TIME = {"creationTimestamp", "lastTransitionTime", "at", "since", "shifted"}
+TIME |= {f"{what}At" for what in ("started", "observed", "passed", "decided", "updated", "stopped")}
+EVIDENCE = {"state", "carried", "checksum", "boundaries", "blocks", "step", "stepReady", "failWeight"}
+FIGURES = {"estimate", "lower", "upper", "logEPass", "logEFail", "labelsStable", "labelsCanary"}
+OF_THE_MOMENT = IDENTITY | TIME | EVIDENCE | FIGURES | {"steps"}
+"""What differs between two runs that mean the same: identities, times, and how long we looked at which step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Where a replica dies: at call `number`, before or after its effect."""
+
+    number: int
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A world that is brought to `prepared`, then told `act`, then watched until `done`."""
+
+    bundle: str
+    done: Callable[[SimWorld], bool]
+    first: bool = False
+
+    def __str__(self) -> str:
+        return {V1: "first", V2: "good", V3: "bad"}[self.bundle]
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of one run; `began` is the number of the first call that may be hit."""
+
+    began: int = 0
+    calls: list[SimCall] = field(default_factory=list)
+    end: dict[str, Any] = field(default_factory=dict)
+    blocks: int = 0
+
+    @property
+    def writes(self) -> Counter[tuple[str, ...]]:
+        """Writes per object, but for the Lease."""
+        return Counter(
+            (call.cluster, call.resource, call.subresource, str(call.key))
+            for call in self.calls[self.began :]
+            if call.is_write and call.resource != "leases"
+        )
+
+
+FIRST = Scenario(bundle=V1, done=lambda world: world.holds("Promoted"), first=True)
+GOOD = Scenario(bundle=V2, done=lambda world: world.holds("Promoted"))
+BAD = Scenario(bundle=V3, done=lambda world: world.outcome() == "RolledBack")
+SCENARIOS = (FIRST, GOOD, BAD)
+
+
+def simulate(scenario: Scenario, crash: Crash | None = None) -> Run:
+    return run_virtual(_simulate(scenario, crash))
+
+
+async def _simulate(scenario: Scenario, crash: Crash | None) -> Run:
+    # slower probes and renewals than in production: fewer calls to die at, of each kind as many moments
+    world = SimWorld(["aws", "gcp"], rate=100, lease_retry_s=5.0, probe_interval_s=15.0)
+    oracle = CountsOracle(world, actual="yes")
+    run = Run()
+    async with world.running(replicas=0):
+        world.log.on_call = _watching(world, oracle, crash, run)
+        world.start()
+        if not scenario.first:
+            world.apply(_deployment(V1))
+            await world.promoted(within_s=300)
+        run.began = len(world.log.calls)
+        world.apply(_deployment(scenario.bundle))
+        await world.sees(lambda: scenario.done(world), within_s=900, what=str(scenario))
+        await asyncio.sleep(SETTLE_S)
+        run.calls = list(world.log.calls)
+        run.end = {name: _state(sim) for name, sim in {"hub": world.hub, **world.members}.items()}
+        run.blocks = oracle.blocks
+    return run
+
+
+def _deployment(bundle: str) -> dict[str, Any]:
+    return a_deployment(bundle=bundle, feedback={"labelDelay": "10s"}, analysis={"interval": "10s", "minSamples": 50})
+
+
+def _watching(
+    world: SimWorld, oracle: CountsOracle, crash: Crash | None, run: Run
+) -> Callable[[SimCall, Moment], None]:
+    def on_call(call: SimCall, moment: Moment) -> None:
+        oracle(call, moment)
+        _never_more_than_recorded(world)
+        if crash is not None and (call.number, moment) == (crash.number, crash.moment):
+            world.replicas[-1].kill()
+            asyncio.get_running_loop().call_soon(world.start)
+
+    return on_call
+
+
+def _never_more_than_recorded(world: SimWorld) -> None:
+    """Write-ahead: no canary serves a weight that the status does not say yet."""
+    for name, sim in world.members.items():
+        for route in sim.state.objects(WRITTEN[-1]):
+            rollout = (world.raw().get("status") or {}).get("rollout") or {}
+            if rollout.get("outcome") or not rollout.get("waves"):
+                continue
+            recorded = max(
+                (
+                    step["weight"]
+                    for wave in rollout["waves"]
+                    if name in wave["clusters"]
+                    for step in wave.get("steps") or ()
+                ),
+                default=0,
+            )
+            weights = {b["name"]: b["weight"] for b in route["spec"]["rules"][0]["backendRefs"]}
+            stable = world.raw()["status"].get("stableRevision")
+            if stable and rollout["revision"] != stable:
+                assert weights.get("digits-canary", 0) <= recorded, (name, weights, rollout)
+
+
+def _state(sim: ApiSim) -> dict[str, Any]:
+    """Everything we make, without what is of the moment."""
+    kinds: tuple[Resource, ...] = KINDS if sim.name == "hub" else WRITTEN
+    return {
+        f"{kind.kind} {each['metadata']['name']}": _timeless(each) for kind in kinds for each in sim.state.objects(kind)
+    }
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: TIMES.sub("#", str(item)) if name in ("message", "reason") else _timeless(item)
+            for name, item in value.items()
+            if name not in OF_THE_MOMENT and not (name == "status" and "observedGeneration" not in item)
+        }
+    if isinstance(value, list):
+        return [_timeless(item) for item in value]
+    return value
+
+
+@pytest.mark.parametrize("part", range(SLICES))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_a_crash_at_any_call_changes_nothing_in_the_end(scenario: Scenario, part: int) -> None:
+    reference = simulate(scenario)
+    assert scenario.first or reference.blocks >= 1
+    for number in range(reference.began + part, len(reference.calls), SLICES):
+        for moment in Moment:
+            run = simulate(scenario, Crash(number, moment))
+            where = f"crash {moment.name} of call {number}: {reference.calls[number]}"
+            assert run.end == reference.end, where
+            assert scenario.first or run.blocks >= 1, where
+            for written, times in run.writes.items():
+                assert times <= reference.writes[written] + WRITES_MORE, f"{where}: {written} written {times} times"
