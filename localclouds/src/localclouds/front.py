@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import sys
 from contextlib import suppress
 from typing import Final, cast
@@ -61,7 +62,7 @@ class _Half(asyncio.Protocol):
             if exc is None:
                 self.other.transport.close()
             else:
-                self.other.transport.abort()
+                _reset(self.other.transport)
 
 
 class _Client(_Half):
@@ -92,10 +93,17 @@ class _Client(_Half):
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await asyncio.get_running_loop().create_connection(lambda: server, *self._target)
         except (OSError, TimeoutError):
-            self.transport.abort()
+            _reset(self.transport)
             return
         self.other = server
         self.transport.resume_reading()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close with a reset, so that the peer does not take it for a clean end of the stream."""
+    channel = transport.get_extra_info("socket")
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 async def serve(facts: Facts) -> None:
@@ -107,10 +115,11 @@ async def serve(facts: Facts) -> None:
     )
     async with asyncio.TaskGroup() as group:
         for outside, inside in routes:
-            group.create_task(_forward(outside, inside))
+            group.create_task(forward(outside, inside))
 
 
-async def _forward(outside: str, inside: str) -> None:
+async def forward(outside: str, inside: str) -> None:
+    """Forward one address (both as URLs). Owns: its listener. Ends: when cancelled. Fatal: the address is taken."""
     source, target = urlsplit(outside), urlsplit(inside)
     host, port = target.hostname or "", target.port or 0
     server = await asyncio.get_running_loop().create_server(
