@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from pilotage_server.bundle.signature import new_key_pair, read_signing_key
-from pilotage_server.train import Result, read_config, train
+from pilotage_server.train.config import read_config
+from pilotage_server.train.run import Result, train
 
 SERVER = Path(sys.executable).with_name("pilotage-server")
 TRAINER = Path(sys.executable).with_name("pilotage-model")

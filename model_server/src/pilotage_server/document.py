@@ -23,9 +23,10 @@ class Malformed(ValueError):
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """Say which known name the writer probably meant, or which there are."""
-    close = get_close_matches(word, known, n=1)
+    by_lower_case = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), by_lower_case, n=1)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {by_lower_case[close[0]]!r}?"
     return f"known here: {', '.join(sorted(known))}" if known else "nothing is allowed here"
 
 
