@@ -6,7 +6,7 @@
     /count            requests answered so far             /close       answers and closes the connection
 
 On SIGTERM it goes on for LINGER_S (default 0), answers with `Connection: close`, and ends when all is answered;
-with STUBBORN=1 it ignores the signal. With FAIL=CODE it writes SAY to stderr and to MESSAGE_FILE and ends with the code.
+with STUBBORN=1 it ignores it. With FAIL=CODE it writes SAY to stderr and to MESSAGE_FILE and ends with the code.
 Standard library only: it starts once per container.
 """
 

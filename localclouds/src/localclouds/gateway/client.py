@@ -35,7 +35,6 @@ class ClientConnection(asyncio.Protocol):
         self._headers: list[Header] = []
         self._head_bytes = 0
         self._is_refused = False
-        self._has_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the connection is open."""
@@ -65,12 +64,6 @@ class ClientConnection(asyncio.Protocol):
             # Only now: a request that came whole is sent in one piece, and an early refusal finds it
             # complete.
             self._start_first()
-
-    def eof_received(self) -> bool:
-        """asyncio: the peer sends no more."""
-        # A client may close its half and wait for the answer.
-        self._has_ended = True
-        return bool(self._queue)
 
     def pause_writing(self) -> None:
         """asyncio: the peer takes too little."""
@@ -104,7 +97,7 @@ class ClientConnection(asyncio.Protocol):
         """The first exchange is complete: go on with the next, or close."""
         if self._queue and self._queue[0] is exchange:
             self._queue.popleft()
-        if not keep or (self._has_ended and not self._queue):
+        if not keep:
             self._is_refused = True
             self._transport.close()
             return
@@ -180,6 +173,9 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, code: int, text: str) -> None:
         self._is_refused = True
         self._core.metrics.count("", "", code, 0.0)
+        # Requests that were read and not begun end here too: nobody was asked.
+        while self._queue and not self._queue[-1].is_started:
+            self._queue.pop()
         if self._queue:
             # Answers of earlier requests are still due; one out of turn would be taken for theirs.
             self._transport.abort()
