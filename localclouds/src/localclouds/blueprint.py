@@ -13,16 +13,8 @@ from pathlib import Path
 from localclouds import addresses, components, kubeconfig, pki, scrape
 from localclouds.addresses import Claim
 from localclouds.names import Component
+from localclouds.plan import Wish
 from localclouds.state import Facts, Identity, Outside, write_facts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """A cloud as asked for."""
-
-    name: str
-    components: tuple[Component, ...]
-    scrape_interval_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,14 @@ app = typer.Typer(
         "node (runs pods as processes), gateway (its ingress), front (where clients outside connect)."
     ),
 )
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
 
 StateOption = Annotated[
     Path,
@@ -106,17 +115,15 @@ def down(state: StateOption) -> None:
 @app.command()
 def status(
     state: StateOption,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="table|json", help="How to print.")] = "table",
+    output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TABLE,
 ) -> None:
     """Show every component: what it is doing, its pid, its restarts, where it listens."""
     rows = Clouds.attach(state).status()
     match output:
-        case "table":
+        case Output.TABLE:
             print(components_table(rows))
-        case "json":
+        case Output.JSON:
             print(json.dumps(rows, indent=2))
-        case other:
-            raise typer.BadParameter(f"{other}: choose table or json", param_hint="--output")
 
 
 @app.command()

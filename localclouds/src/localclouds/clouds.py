@@ -21,14 +21,13 @@ from types import TracebackType
 from typing import Any, Final
 
 from localclouds import binaries, control, gatewayapi, procfs
-from localclouds.blueprint import Wish
 from localclouds.cache import Progress, silent
 from localclouds.cloud import Cloud
 from localclouds.errors import CloudsError, NotRunning, StartFailed, UnknownName
 from localclouds.names import ALL_COMPONENTS, DEFAULT_CLOUDS, HUB, HUB_COMPONENTS, Component
+from localclouds.plan import Plan, Wish
 from localclouds.process import tail
 from localclouds.state import default_state, read_facts
-from localclouds.supervisor import Plan
 
 _NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _RESERVED: Final = frozenset({"oci", "lock", "kubeconfig"})

@@ -20,53 +20,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from localclouds import blueprint, control, kubeconfig, procfs
-from localclouds.blueprint import Blueprint, Wish
+from localclouds.blueprint import Blueprint
 from localclouds.errors import AlreadyRunning, CloudsError, StartFailed
-from localclouds.names import Component
 from localclouds.orders import obey
+from localclouds.plan import Plan
 from localclouds.running import RunningCloud
 from localclouds.state import write_json
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to run: clouds, binaries by program name, the Gateway API's CRDs, and whose death ends it (a pid)."""
-
-    state: Path
-    owner: int
-    wishes: tuple[Wish, ...]
-    programs: dict[str, Path]
-    crds: Path | None
-
-    def encode(self) -> str:
-        """The plan as one JSON document."""
-        return json.dumps(asdict(self), default=str)
-
-    @classmethod
-    def decode(cls, text: str) -> Plan:
-        """The plan of such a document."""
-        raw = json.loads(text)
-        wishes = tuple(
-            Wish(
-                name=each["name"],
-                components=tuple(Component(name) for name in each["components"]),
-                scrape_interval_s=each["scrape_interval_s"],
-            )
-            for each in raw["wishes"]
-        )
-        return cls(
-            state=Path(raw["state"]),
-            owner=raw["owner"],
-            wishes=wishes,
-            programs={name: Path(path) for name, path in raw["programs"].items()},
-            crds=Path(raw["crds"]) if raw["crds"] else None,
-        )
 
 
 class Supervisor:
