@@ -212,7 +212,7 @@ def _sweep_stale(state: Path, log: Callable[..., None]) -> None:
     log("supervisor.stale", instance=stale["instance"], killed=procfs.sweep(stale["instance"]))
     _clean(state, stale["clouds"])
     for name in stale["clouds"]:
-        shutil.rmtree(state / name, ignore_errors=True)
+        _delete_tree(state / name)
 
 
 def _refuse_foreign(state: Path, clouds: list[str]) -> None:
@@ -230,11 +230,18 @@ def _clean(state: Path, clouds: list[str]) -> None:
         if entry.name in ("logs", "audit.log"):
             continue
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
+            _delete_tree(entry)
         else:
             entry.unlink(missing_ok=True)
     (state / "kubeconfig").unlink(missing_ok=True)
     shutil.rmtree(state / "oci", ignore_errors=True)
+
+
+def _delete_tree(directory: Path) -> None:
+    """Delete a directory, but never through something that is still mounted below it."""
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    if not any(point.startswith(f"{directory}/") for point in mounted):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _report(event: dict[str, Any]) -> None:
