@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from typing import Any
 
 import pytest
 
@@ -14,11 +15,11 @@ RECALL = {"name": "recall-of-a", "metric": "recall", "class": "a", "floor": 0.85
 MACRO = {"name": "precision", "metric": "precision", "average": "macro", "margin": 0.05}
 
 
-def an_analysis(*gates: dict, **analysis: object) -> Analysis:
+def an_analysis(*gates: dict[str, Any], **analysis: Any) -> Analysis:
     return Analysis.from_spec({"gates": list(gates) or [RECALL, MACRO], "analysis": analysis})
 
 
-def confusion(n: int, right: float, classes: list[str] = CLASSES) -> dict:
+def confusion(n: int, right: float, classes: list[str] = CLASSES) -> dict[str, Any]:
     """n labels per class, the given share of them right, errors spread evenly."""
     wrong = round(n * (1 - right))
     table = {}
@@ -31,7 +32,7 @@ def confusion(n: int, right: float, classes: list[str] = CLASSES) -> dict:
     return table
 
 
-def a_block(at: float, *, stable: float = 0.95, canary: float = 0.95, n: int = 60, **more: object) -> dict:
+def a_block(at: float, *, stable: float = 0.95, canary: float = 0.95, n: int = 60, **more: Any) -> dict[str, Any]:
     arms = {"stable": {"confusion": confusion(n, stable)}, "canary": {"confusion": confusion(n, canary)}}
     return {"at": at, "clusters": {name: copy.deepcopy(arms) for name in SHARES}, **more}
 
@@ -39,7 +40,7 @@ def a_block(at: float, *, stable: float = 0.95, canary: float = 0.95, n: int = 6
 HISTORY = {name: [{"confusion": confusion(150, 0.95)}] for name in SHARES}
 
 
-def run(analysis: Analysis, state: State, looks: int, **block: object) -> State:
+def run(analysis: Analysis, state: State, looks: int, **block: Any) -> State:
     for look in range(looks):
         state = analysis.update(state, a_block(30.0 * look, **block))
     return state
@@ -66,7 +67,7 @@ def test_the_reason_of_a_failure_names_value_bound_labels_and_place():
     analysis = an_analysis(RECALL)
     state = run(analysis, analysis.start(CLASSES, SHARES, HISTORY), 3, canary=0.6)
     assert analysis.verdict(state).reason == (
-        "recall-of-a: recall[a] 0.600 over all clusters is below the floor 0.85 (360 labels)"
+        "recall-of-a: recall[a] 0.600 over all clusters is below the floor 0.85 (120 labels)"
     )
 
 

@@ -97,7 +97,7 @@ class Analysis:
             return state if isinstance(state, State) else State.from_dict(state)
         after = passes_noted(after, self.settings.alpha)
         if after.failed is None:
-            after = replace(after, failed=latched_failure(after, tests, self.settings))
+            after = replace(after, failed=latched_failure(after, self.gates, tests, self.settings))
         return written.encode(after)
 
     def verdict(self, state: Mapping[str, Any]) -> Verdict:

@@ -7,6 +7,7 @@ The profile likelihood is traced once, through its multiplier: every multiplier 
 likelihood) whose slope is the multiplier itself, so cubic pieces between a few points are exact to plotting accuracy.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +20,8 @@ from pilotage.gate.grids import Grid
 
 _POINTS: Final = 14
 _DEPTH: Final = 45.0
-_HALVINGS: Final = 26
+_HALVINGS: Final = 20
+_SAME: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,52 +77,47 @@ class _Profile:
     """Drop of the profile log likelihood by the contrast's value; 0 at the estimate, negative elsewhere."""
 
     def __init__(self, counts: Counts, rates: Sequence[float], coefficients: Sequence[float], estimate: float) -> None:
-        top = _Point(estimate, 0.0, 0.0)
-        spread = sum(
-            a * a * ((s + 0.5) / (n + 1)) * (1 - (s + 0.5) / (n + 1)) / n
-            for a, s, n in zip(coefficients, counts.s, counts.n, strict=True)
-        )
+        smooth = [(s + 0.5) / (n + 1) for s, n in zip(counts.s, counts.n, strict=True)]
+        spread = sum(a * a * p * (1 - p) / n for a, p, n in zip(coefficients, smooth, counts.n, strict=True))
         unit = sqrt(2 * _DEPTH / spread)
-        self._left = self._trace(counts, rates, coefficients, top, unit)
-        self._right = self._trace(counts, rates, coefficients, top, -unit)
-
-    @staticmethod
-    def _trace(
-        counts: Counts, rates: Sequence[float], coefficients: Sequence[float], top: _Point, unit: float
-    ) -> list[_Point]:
-        points = [top]
-        step = 1
-        while points[-1].drop > -_DEPTH and step <= 8 * _POINTS:
-            # Even steps near the estimate, longer ones far out, where the profile is nearly straight.
-            multiplier = unit * step / _POINTS * max(1.0, step / _POINTS) ** 2
-            q, value, _ = tilt(counts.n, rates, coefficients, multiplier)
-            drop = log_ratio(counts.s, counts.n, q, rates)
-            last = points[-1]
-            if abs(value - last.value) > 1e-12:
-                points.append(_Point(value, drop, multiplier))
-            else:
-                # At the edge of the unit cube the slope jumps while the value stays.
-                points[-1] = _Point(last.value, last.drop, multiplier)
-            step += 1
-        return points
+        left = _traced(counts, rates, coefficients, _Point(estimate, 0.0, 0.0), unit)
+        right = _traced(counts, rates, coefficients, _Point(estimate, 0.0, 0.0), -unit)
+        self._pieces = [*reversed([*pairwise(left)]), *((far, near) for far, near in pairwise(right))]
+        self._pieces = [(a, b) if a.value < b.value else (b, a) for a, b in self._pieces]
+        self._starts = [piece[0].value for piece in self._pieces]
 
     def __call__(self, value: float) -> float:
-        points = self._left if value < self._left[0].value else self._right
-        for near, far in pairwise(points):
-            if min(near.value, far.value) <= value <= max(near.value, far.value):
-                return min(_cubic(near, far, value), 0.0)
-        return 0.0 if value == points[0].value else -inf
+        index = bisect_right(self._starts, value) - 1
+        if index < 0 or value > self._pieces[index][1].value:
+            return -inf
+        return _cubic(*self._pieces[index], value)
+
+
+def _traced(
+    counts: Counts, rates: Sequence[float], coefficients: Sequence[float], top: _Point, unit: float
+) -> list[_Point]:
+    """Points of the profile from its top outwards, until it has dropped far enough to be negligible."""
+    points = [top]
+    for step in range(1, 8 * _POINTS):
+        # Even steps near the estimate, longer ones far out, where the profile is nearly straight.
+        multiplier = unit * step / _POINTS * max(1.0, step / _POINTS) ** 2
+        q, value, _ = tilt(counts.n, rates, coefficients, multiplier)
+        last = points[-1]
+        if abs(value - last.value) > _SAME:
+            points.append(_Point(value, log_ratio(counts.s, counts.n, q, rates), multiplier))
+        else:  # at the edge of the unit cube the slope jumps while the value stays
+            points[-1] = _Point(last.value, last.drop, multiplier)
+        if points[-1].drop < -_DEPTH:
+            break
+    return points
 
 
 def _cubic(near: _Point, far: _Point, value: float) -> float:
     width = far.value - near.value
     u = (value - near.value) / width
-    return (
-        (1 + 2 * u) * (1 - u) ** 2 * near.drop
-        + u * (1 - u) ** 2 * width * near.slope
-        + u * u * (3 - 2 * u) * far.drop
-        + u * u * (u - 1) * width * far.slope
-    )
+    v = 1 - u
+    ends = v * v * (1 + 2 * u) * near.drop + u * u * (3 - 2 * u) * far.drop
+    return min(ends + u * v * width * (v * near.slope - u * far.slope), 0.0)
 
 
 def _end(profile: _Profile, estimate: float, limit: float, grid: Sequence[tuple[float, float]], needed: float) -> float:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pilotage.gate.advance import Tests, labels_by_cluster
 from pilotage.gate.hypotheses import Hypothesis, Kind, Scope
 from pilotage.gate.process import ProcessState
-from pilotage.gate.report import difference_interval, metric_interval, reason_of_failure, stable_value
+from pilotage.gate.report import Bounds, canary_value, reason_of_failure, stable_value
 from pilotage.gate.spec import AnalysisSpec, GateSpec
 from pilotage.gate.state import GateMemory, Memory
 from pilotage.gate.verdict import GateVerdict, Outcome, Verdict
@@ -48,21 +48,27 @@ def charges(memory: Memory, tests: Tests, settings: AnalysisSpec) -> list[Charge
     return found
 
 
-def latched_failure(memory: Memory, tests: Tests, settings: AnalysisSpec) -> Mapping[str, Any] | None:
-    """What to remember for ever if the wave has failed at this look: the heaviest process, and every guilty gate."""
+def latched_failure(
+    memory: Memory, gates: Sequence[GateSpec], tests: Tests, settings: AnalysisSpec
+) -> Mapping[str, Any] | None:
+    """What to remember for ever if the wave has failed at this look: when, which gates, and why, in today's numbers.
+
+    Guilty are the gate of the heaviest process and every gate that would have failed the wave alone.
+    """
     found = charges(memory, tests, settings)
     if sum(charge.weight for charge in found) < 1 / settings.beta:
         return None
+    by_gate = {gate.name: [charge for charge in found if charge.gate == gate.name] for gate in gates}
     heaviest = max(found, key=lambda charge: charge.weight)
-    by_gate = {name: sum(c.weight for c in found if c.gate == name) for name in memory.gates}
-    guilty = [name for name, weight in by_gate.items() if weight >= 1 / settings.beta or name == heaviest.gate]
-    return {
-        "gates": guilty,
-        "gate": heaviest.gate,
-        "test": heaviest.test.kind.value,
-        "scope": heaviest.scope.name,
-        "at": memory.at,
-    }
+    reasons = {}
+    for gate in gates:
+        own = by_gate[gate.name]
+        if gate.name == heaviest.gate or sum(charge.weight for charge in own) >= 1 / settings.beta:
+            worst = max(own, key=lambda charge: charge.weight)
+            reasons[gate.name] = reason_of_failure(
+                gate, memory, memory.gates[gate.name], kind=worst.test.kind, scope=worst.scope.name
+            )
+    return {"at": memory.at, "gate": heaviest.gate, "reasons": reasons}
 
 
 def judge(memory: Memory, gates: Sequence[GateSpec], settings: AnalysisSpec, tests: Tests) -> Verdict:
@@ -85,8 +91,8 @@ def judge(memory: Memory, gates: Sequence[GateSpec], settings: AnalysisSpec, tes
 
 def _overall(memory: Memory, verdicts: Mapping[str, GateVerdict]) -> tuple[Outcome, str]:
     if memory.failed is not None:
-        gate = verdicts[memory.failed["gate"]]
-        return Outcome.FAIL, f"{gate.name}: {gate.reason}"
+        gate = memory.failed["gate"]
+        return Outcome.FAIL, f"{gate}: {memory.failed['reasons'][gate]}"
     if not memory.stable:
         return Outcome.INCONCLUSIVE, "there is no stable revision: gates report and do not decide"
     for state in (Outcome.INSUFFICIENT_DATA, Outcome.INCONCLUSIVE):
@@ -99,14 +105,8 @@ def _overall(memory: Memory, verdicts: Mapping[str, GateVerdict]) -> tuple[Outco
 def _judge_gate(
     gate: GateSpec, memory: Memory, held: GateMemory, tests: Sequence[Hypothesis], settings: AnalysisSpec
 ) -> GateVerdict:
-    passing = {test.kind: _passes(held.tests[test.kind.value]) for test in tests}
     state, reason = _outcome(gate, memory, held, tests, settings)
-    metric = metric_interval(gate, memory, held, settings)
-    difference = difference_interval(gate, memory, held, settings)
-    if metric is not None and gate.floor is not None:
-        metric = metric.consistent_with(gate.floor, passed=passing.get(Kind.FLOOR, False))
-    if difference is not None and gate.margin is not None:
-        difference = difference.consistent_with(-gate.margin, passed=passing.get(Kind.MARGIN, False))
+    passed = frozenset(test.kind for test in tests if _passes(held.tests[test.kind.value]))
     canary, stable = labels_by_cluster(held.total, len(memory.shares))
     log_e_pass = min((s.log_e_pass for s in held.tests.values()), default=0.0)
     return GateVerdict(
@@ -114,11 +114,8 @@ def _judge_gate(
         title=gate.title,
         state=state,
         reason=reason,
-        estimate=metric.estimate if metric else None,
-        lower=metric.lower if metric else None,
-        upper=metric.upper if metric else None,
+        estimate=canary_value(memory, held),
         stable=stable_value(memory, held),
-        difference=difference.to_dict() if difference else None,
         floor=gate.floor,
         margin=gate.margin,
         log_e_pass=log_e_pass,
@@ -130,14 +127,15 @@ def _judge_gate(
         step_labels={"stable": sum(stable) - held.step_from[1], "canary": sum(canary) - held.step_from[0]},
         blocks=min((s.blocks for s in held.tests.values()), default=0),
         eta=None if state is not Outcome.INCONCLUSIVE else _eta(memory, held, log_e_pass, settings.alpha),
+        bounds=Bounds(gate=gate, memory=memory, held=held, settings=settings, passed=passed),
     )
 
 
 def _outcome(
     gate: GateSpec, memory: Memory, held: GateMemory, tests: Sequence[Hypothesis], settings: AnalysisSpec
 ) -> tuple[Outcome, str]:
-    if memory.failed is not None and gate.name in memory.failed["gates"]:
-        return Outcome.FAIL, reason_of_failure(gate, memory, held, memory.failed)
+    if memory.failed is not None and gate.name in memory.failed["reasons"]:
+        return Outcome.FAIL, memory.failed["reasons"][gate.name]
     if not memory.stable:
         if gate.margin is not None:
             return Outcome.NOT_APPLICABLE, "there is no stable revision to compare with"

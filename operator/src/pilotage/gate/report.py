@@ -1,7 +1,8 @@
 """The numbers a verdict shows: estimates, intervals, and the sentence that says why a gate failed. Decides nothing."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from pilotage.gate.counts import Counts
 from pilotage.gate.grids import fail_grid, floor_scale, margin_scale, pass_grid
@@ -11,32 +12,63 @@ from pilotage.gate.spec import AnalysisSpec, GateSpec
 from pilotage.gate.state import GateMemory, Memory
 
 
-def metric_interval(gate: GateSpec, memory: Memory, held: GateMemory, settings: AnalysisSpec) -> Interval | None:
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The intervals of one gate, computed when they are first looked at: verdicts are asked for far more often.
+
+    ``passed``: the kinds of test that pass now; an interval never contradicts them.
+    """
+
+    gate: GateSpec
+    memory: Memory
+    held: GateMemory
+    settings: AnalysisSpec
+    passed: frozenset[Kind]
+
+    @cached_property
+    def metric(self) -> Interval | None:
+        """The canary's metric over the mix; None while a stratum of it has no label."""
+        gate = self.gate
+        if Kind.FLOOR.value in self.held.tests:
+            scale = self.held.tests[Kind.FLOOR.value].scale
+        else:
+            scale = floor_scale(gate.floor, None) if gate.floor is not None else margin_scale(gate.margin or 0.0)
+        indices, coefficients = _arm(self.memory, self.held, canary=True)
+        found = self._interval(indices, coefficients, scale, span=(0.0, 1.0))
+        if found is None or gate.floor is None:
+            return found
+        return found.consistent_with(gate.floor, passed=Kind.FLOOR in self.passed)
+
+    @cached_property
+    def difference(self) -> Interval | None:
+        """Canary's metric minus stable's over the mix; None without a margin or while a stratum has no label."""
+        margin = self.gate.margin
+        if margin is None or not self.memory.stable:
+            return None
+        canary, plus = _arm(self.memory, self.held, canary=True)
+        stable, minus = _arm(self.memory, self.held, canary=False)
+        coefficients = [*plus, *(-a for a in minus)]
+        found = self._interval([*canary, *stable], coefficients, margin_scale(margin), span=(-1.0, 1.0))
+        return found and found.consistent_with(-margin, passed=Kind.MARGIN in self.passed)
+
+    def _interval(
+        self, indices: Sequence[int], coefficients: Sequence[float], scale: float, *, span: tuple[float, float]
+    ) -> Interval | None:
+        return interval(
+            self.held.total.at(indices),
+            coefficients,
+            below=pass_grid(scale),
+            above=fail_grid(scale),
+            alpha=self.settings.alpha,
+            beta=self.settings.beta,
+            span=span,
+        )
+
+
+def canary_value(memory: Memory, held: GateMemory) -> float | None:
     """The canary's metric over the mix; None while a stratum of it has no label."""
-    floor_test = held.tests.get(Kind.FLOOR.value)
-    if floor_test is not None:
-        scale = floor_test.scale
-    elif gate.floor is not None:
-        scale = floor_scale(gate.floor, None)
-    else:
-        scale = margin_scale(gate.margin or 0.0)
     indices, coefficients = _arm(memory, held, canary=True)
-    return _interval(held.total.at(indices), coefficients, scale, settings, span=(0.0, 1.0))
-
-
-def difference_interval(gate: GateSpec, memory: Memory, held: GateMemory, settings: AnalysisSpec) -> Interval | None:
-    """Canary's metric minus stable's over the mix; None without a margin or while a stratum has no label."""
-    if gate.margin is None or not memory.stable:
-        return None
-    canary, plus = _arm(memory, held, canary=True)
-    stable, minus = _arm(memory, held, canary=False)
-    return _interval(
-        held.total.at([*canary, *stable]),
-        [*plus, *(-a for a in minus)],
-        margin_scale(gate.margin),
-        settings,
-        span=(-1.0, 1.0),
-    )
+    return _value(held.total.at(indices), coefficients)
 
 
 def stable_value(memory: Memory, held: GateMemory) -> float | None:
@@ -45,24 +77,25 @@ def stable_value(memory: Memory, held: GateMemory) -> float | None:
     return _value(held.total.at(indices), coefficients)
 
 
-def reason_of_failure(gate: GateSpec, memory: Memory, held: GateMemory, failed: Mapping[str, Any]) -> str:
-    """Value, bound, labels and place of the test that failed the gate."""
-    scope = failed["scope"] if failed["gate"] == gate.name else MIX
-    kind = failed["test"] if failed["gate"] == gate.name else next(iter(held.tests))
-    where = "over all clusters" if scope == MIX else f"in {scope}"
-    if len(memory.shares) == 1:
-        where = f"in {next(iter(memory.shares))}"
-    indices, coefficients = _arm(memory, held, canary=True, only=None if scope == MIX else scope)
+def reason_of_failure(gate: GateSpec, memory: Memory, held: GateMemory, *, kind: Kind, scope: str) -> str:
+    """Value, bound, labels and place, as one sentence; ``scope`` is the mix or a cluster."""
+    only = None if scope == MIX else scope
+    where = f"in {next(iter(memory.shares)) if len(memory.shares) == 1 else only}"
+    if len(memory.shares) > 1 and only is None:
+        where = "over all clusters"
+    indices, coefficients = _arm(memory, held, canary=True, only=only)
     counts = held.total.at(indices)
-    value = _value(counts, coefficients)
-    shown = f"{gate.title} {value:.3f}" if value is not None else gate.title
-    labels = f"{sum(counts.n)} labels"
-    if kind == Kind.FLOOR.value:
-        return f"{shown} {where} is below the floor {gate.floor:g} ({labels})"
-    indices, coefficients = _arm(memory, held, canary=False, only=None if scope == MIX else scope)
-    other = _value(held.total.at(indices), coefficients)
-    against = f"stable's {other:.3f}" if other is not None else "stable"
-    return f"{shown} {where} is more than {gate.margin:g} below {against} ({labels})"
+    said = f"{gate.title} {_shown(_value(counts, coefficients))} {where}"
+    labels = f"({sum(counts.n)} labels)"
+    if kind is Kind.FLOOR:
+        return f"{said} is below the floor {gate.floor:g} {labels}"
+    indices, coefficients = _arm(memory, held, canary=False, only=only)
+    against = _shown(_value(held.total.at(indices), coefficients))
+    return f"{said} is more than {gate.margin:g} below stable's {against} {labels}"
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def _arm(memory: Memory, held: GateMemory, *, canary: bool, only: str | None = None) -> tuple[list[int], list[float]]:
@@ -82,17 +115,3 @@ def _value(counts: Counts, coefficients: list[float]) -> float | None:
     if min(counts.n) == 0:
         return None
     return sum(a * s / n for a, s, n in zip(coefficients, counts.s, counts.n, strict=True))
-
-
-def _interval(
-    counts: Counts, coefficients: list[float], scale: float, settings: AnalysisSpec, *, span: tuple[float, float]
-) -> Interval | None:
-    return interval(
-        counts,
-        coefficients,
-        below=pass_grid(scale),
-        above=fail_grid(scale),
-        alpha=settings.alpha,
-        beta=settings.beta,
-        span=span,
-    )

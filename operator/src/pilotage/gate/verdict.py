@@ -1,9 +1,11 @@
 """What a look at the evidence says, as data: enough to recompute, render and explain it. Nothing here decides."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
+
+from pilotage.gate.report import Bounds
 
 
 class Outcome(StrEnum):
@@ -18,12 +20,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateVerdict:
-    """One gate. Estimates and bounds are of the canary's metric over the mix, in [0, 1], None while undefined.
+    """One gate. Estimate and bounds are of the canary's metric over the mix, in [0, 1], None while undefined.
 
-    ``difference``: ``{estimate, lower, upper}`` of canary − stable for a gate with a margin. ``stable``: stable's
-    metric over the same mix. ``log_e_pass`` is the least, ``log_e_fail`` the greatest over the gate's tests.
-    ``labels``: ``{arm: {cluster: n}}`` in the gate's own denominator; ``step_labels``: ``{arm: n}`` since the last
-    change of weight. ``eta``: seconds to a pass at the pace of the last hour, None if there is no such pace.
+    ``stable``: stable's metric over the same mix. ``log_e_pass`` is the least, ``log_e_fail`` the greatest over the
+    gate's tests. ``labels``: ``{arm: {cluster: n}}`` in the gate's own denominator; ``step_labels``: ``{arm: n}`` since
+    the last change of weight. ``eta``: seconds to a pass at the pace of the last hour, None if there is no such pace.
     """
 
     name: str
@@ -31,10 +32,7 @@ class GateVerdict:
     state: Outcome
     reason: str
     estimate: float | None
-    lower: float | None
-    upper: float | None
     stable: float | None
-    difference: Mapping[str, float] | None
     floor: float | None
     margin: float | None
     log_e_pass: float
@@ -43,6 +41,28 @@ class GateVerdict:
     step_labels: Mapping[str, int]
     blocks: int
     eta: float | None
+    bounds: Bounds = field(repr=False, compare=False)
+
+    @property
+    def lower(self) -> float | None:
+        """Always-valid lower bound of the metric (statistics.md §2.8)."""
+        return self.bounds.metric.lower if self.bounds.metric else None
+
+    @property
+    def upper(self) -> float | None:
+        """Always-valid upper bound of the metric."""
+        return self.bounds.metric.upper if self.bounds.metric else None
+
+    @property
+    def difference(self) -> Mapping[str, float] | None:
+        """``{estimate, lower, upper}`` of canary − stable, for a gate with a margin."""
+        return self.bounds.difference.to_dict() if self.bounds.difference else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, bounds included."""
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "bounds"}
+        raw: dict[str, Any] = _plain(told | {"lower": self.lower, "upper": self.upper, "difference": self.difference})
+        return raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +84,15 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        raw: dict[str, Any] = _plain(asdict(self))
+        raw: dict[str, Any] = _plain({f.name: getattr(self, f.name) for f in fields(self)})
         return raw
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, StrEnum):
         return str(value)
+    if isinstance(value, GateVerdict):
+        return value.to_dict()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return value
