@@ -192,3 +192,16 @@ async def test_an_old_connection_is_recycled_too(iris: Path, trust: tuple[str, s
         assert asyncio.get_running_loop().time() - started >= 0.25
         assert count < 100
         writer.close()
+
+
+async def test_a_connection_without_a_request_is_closed(iris: Path, trust: tuple[str, str]) -> None:
+    with running_server(iris / "bundle", *trust, env={"PILOTAGE_SERVER_IDLE_SECONDS": "1"}) as server:
+        silent = await asyncio.open_connection("127.0.0.1", server.port)
+        halting = await asyncio.open_connection("127.0.0.1", server.port)
+        halting[1].write(REQUEST[:30])
+
+        async with asyncio.timeout(10):
+            assert await silent[0].read() == b""
+            assert await halting[0].read() == b""
+        for _, writer in (silent, halting):
+            writer.close()

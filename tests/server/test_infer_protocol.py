@@ -209,6 +209,7 @@ ELSEWHERE: dict[str, tuple[str, str, dict[str, str], int, str]] = {
     "wrong method": ("GET", INFER, {}, 405, "GET is not allowed here; use POST"),
     "post to a page": ("POST", "/v2", {}, 405, "POST is not allowed here; use GET"),
     "gzip": ("POST", INFER, {"content-encoding": "gzip"}, 415, "content-encoding: send the body uncompressed"),
+    "upgrade": ("POST", INFER, {"connection": "upgrade", "upgrade": "h2c"}, 400, "this server speaks plain HTTP/1.1"),
     "binary": ("POST", INFER, {"inference-header-content-length": "9"}, 400, "set binary_data=False"),
 }
 

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pilotage_server.serve.answers import error_body
 from pilotage_server.serve.app import Receive, Reply, Send, live, ready
-from pilotage_server.serve.lifecycle import Lifecycle
+from pilotage_server.serve.lifecycle import Lifecycle, Phase
 
 
 class AdminApp:
@@ -28,11 +28,12 @@ class AdminApp:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3, http only)."""
         path = scope["path"]
+        shows_all = self._lifecycle.phase is Phase.DRAINED
         status, headers, body = await self._answer(scope["method"], path)
         sent = [*headers, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
-        if path == "/metrics":
+        if path == "/metrics" and shows_all:
             self._lifecycle.scraped.set()
 
     async def _answer(self, method: str, path: str) -> Reply:

@@ -176,35 +176,34 @@ def ready(lifecycle: Lifecycle) -> Reply:
 
 async def read_body(receive: Receive, limit: int) -> bytes:
     """Read a whole body; raises `Rejected` when it is too large or does not come."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return _within(body, len(body), limit)
-    chunks, size = [body], len(body)
+    chunks: list[bytes] = []
+    size, more = 0, True
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            while message.get("more_body") and size <= limit * _LENIENCE:
+            while more and size <= limit * _LENIENCE:
                 message = await receive()
                 chunk = message.get("body", b"")
+                more = message.get("more_body", False)
                 size += len(chunk)
                 if size <= limit:
                     chunks.append(chunk)
     except TimeoutError as error:
         text = f"body: is not complete after {BODY_TIMEOUT_S:g} s; send it faster"
         raise Rejected(Reason.BODY, text, status=408) from error
-    return _within(b"".join(chunks), size, limit)
-
-
-def _within(body: bytes, size: int, limit: int) -> bytes:
     if size > limit:
         raise Rejected(Reason.SIZE, f"body: more than {limit} bytes; send fewer rows at once", status=413)
-    return body
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _refuse_encodings(headers: Sequence[tuple[bytes, bytes]]) -> None:
     for name, value in headers:
         if name == b"content-encoding" and value.strip().lower() != b"identity":
             raise Rejected(Reason.ENCODING, "content-encoding: send the body uncompressed", status=415)
+        if name == b"upgrade":
+            message = (
+                "upgrade: this server speaks plain HTTP/1.1; leave the header out (Java: HttpClient.Version.HTTP_1_1)"
+            )
+            raise Rejected(Reason.ENCODING, message)
         if name == b"inference-header-content-length":
             raise Rejected(
                 Reason.ENCODING, "inference-header-content-length: this server speaks JSON only; set binary_data=False"

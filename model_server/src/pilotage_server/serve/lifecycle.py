@@ -1,6 +1,6 @@
 """Where the process stands, and the order in which it leaves.
 
-STARTING → READY → DRAINING → ENDED. A draining server is a lame duck: not ready, yet answering, and every
+STARTING → READY → DRAINING → DRAINED. A draining server is a lame duck: not ready, yet answering, and every
 answer asks its client to connect elsewhere. Only when that has had time does it stop accepting, and its
 metrics stay for one more scrape: what it counted last is evidence too.
 """
@@ -19,7 +19,7 @@ class Phase(StrEnum):
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
-    ENDED = "ended"
+    DRAINED = "drained"
 
 
 class Lifecycle:
@@ -32,7 +32,7 @@ class Lifecycle:
         self.hurried = asyncio.Event()
         """Set by SIGINT, or by a second signal: waiting ends, open requests are still answered."""
         self.scraped = asyncio.Event()
-        """Set after each scrape of the metrics."""
+        """Set once a scrape that began after the last request has been answered."""
 
     @property
     def is_ready(self) -> bool:
@@ -61,9 +61,8 @@ class Lifecycle:
             async with asyncio.timeout(seconds):
                 await self.hurried.wait()
 
-    async def next_scrape(self, seconds: float) -> bool:
-        """Wait for a scrape that begins after now; tells whether one came."""
-        self.scraped.clear()
+    async def last_scrape(self, seconds: float) -> bool:
+        """Wait for a scrape that shows everything; tells whether one came."""
         waits = [asyncio.create_task(event.wait()) for event in (self.scraped, self.hurried)]
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:

@@ -100,7 +100,8 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
         with contextlib.suppress(asyncio.CancelledError):
             await background
     batcher.close()
-    was_scraped = await lifecycle.next_scrape(settings.shutdown.last_scrape_s)
+    lifecycle.phase = Phase.DRAINED
+    was_scraped = await lifecycle.last_scrape(settings.shutdown.last_scrape_s)
     await admin.stop(1.0)
     _log.info("server.ended", scraped=was_scraped)
 

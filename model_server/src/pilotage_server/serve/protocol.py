@@ -39,6 +39,7 @@ class RecyclingProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._in_head = True
+        self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the listener when the last connection is gone."""
@@ -53,10 +54,16 @@ class RecyclingProtocol(HttpToolsProtocol):
         """
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
+            self._await_head()
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > 2 * MAX_HEAD_BYTES:
                 self._head_bytes = self._unparsed_bytes
                 self.send_400_response("")
+
+    def _await_head(self) -> None:
+        """Close a connection that does not get on with its request; uvicorn watches only between requests."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; what is raised here makes the parser give up, and uvicorn answer."""
@@ -75,8 +82,14 @@ class RecyclingProtocol(HttpToolsProtocol):
         scope[CLOSE] = self._requests >= self.rules.requests or age_s >= self.rules.age_s
 
     def on_headers_complete(self) -> None:
-        """From here on bytes belong to a body."""
+        """From here on bytes belong to a body.
+
+        The parser reads none behind an Upgrade, so that ends the connection.
+        """
         self._in_head = False
+        if self.parser.should_upgrade():
+            scope: Any = self.scope
+            scope[CLOSE] = True
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
