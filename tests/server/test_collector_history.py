@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from support.feedback import START_S, a_delivery, an_announcement, an_item
 
 from pilotage_server.feedback import Result
 from pilotage_server.feedback.collector.ledger import MAX_AGE_MS, Ledger, LedgerFailed
 from pilotage_server.feedback.token import chosen_row
 from pilotage_server.feedback.wire import WINDOW_MS
+from support.feedback import START_S, a_delivery, an_announcement, an_item
 
 BORN = int(START_S * 1000)
 HOUR = 3_600_000

@@ -3,7 +3,6 @@
 import sqlite3
 
 import pytest
-from support.feedback import REVISION, START_S, a_delivery, an_announcement, an_item
 
 from pilotage_server.feedback import Result
 from pilotage_server.feedback.collector.ledger import MAX_AGE_MS, Ledger
@@ -11,6 +10,7 @@ from pilotage_server.feedback.collector.schema import DatabaseRefused
 from pilotage_server.feedback.collector.snapshot import Cell, RevisionCounts, exported
 from pilotage_server.feedback.collector.work import Announced, Conflict, Delivered, UnknownSender
 from pilotage_server.feedback.token import chosen_row
+from support.feedback import REVISION, START_S, a_delivery, an_announcement, an_item
 
 BORN = int(START_S * 1000)
 DELAY = 60_000

@@ -4,11 +4,11 @@ import contextlib
 
 import orjson
 import pytest
-from support.feedback import Clock, a_collector, an_endpoint, an_identity, eventually, key_dir, post, samples, total
 
 from pilotage_server.feedback import KeyRing, TokenSigner
 from pilotage_server.feedback.items import MAX_BODY_BYTES, MAX_ITEMS
 from pilotage_server.feedback.token import chosen_row, open_token
+from support.feedback import Clock, a_collector, an_endpoint, an_identity, eventually, key_dir, post, samples, total
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.feedback import MonotonicClock, an_identity, key_dir
 
 from pilotage_server.feedback import (
     Identity,
@@ -20,6 +19,7 @@ from pilotage_server.feedback import (
 )
 from pilotage_server.feedback.keys import SETTLING_S, Key
 from pilotage_server.feedback.token import Forged, Token, chosen_row
+from support.feedback import MonotonicClock, an_identity, key_dir
 
 
 @pytest.fixture
@@ -106,10 +106,7 @@ def test_one_token_has_one_spelling(ring):
 
 @given(rubbish=st.text(max_size=200) | st.binary(max_size=200).map(text))
 def test_rubbish_is_unreadable_or_forged_and_never_an_error(rubbish, shared_ring):
-    try:
-        assert isinstance(open_token(rubbish, shared_ring), Forged)
-    except Unreadable as error:
-        assert str(error)
+    assert not _passes(rubbish, shared_ring)
 
 
 def test_a_forged_token_tells_the_cluster_it_claims(ring, tmp_path):

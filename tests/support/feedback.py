@@ -1,4 +1,4 @@
-"""Builders for the feedback chain: keys, identities, tokens, and a real collector in this process under a test's clock."""
+"""Builders for the feedback chain: keys, identities, labels, and a real collector in this process."""
 
 import asyncio
 import contextlib
@@ -180,7 +180,7 @@ async def post(endpoint: FeedbackEndpoint, *items: Any) -> list[dict[str, Any]]:
 async def eventually(holds: Callable[[], bool], *, within_s: float = 10.0) -> None:
     """Wait until the claim holds; fails with a timeout if it never does."""
     async with asyncio.timeout(within_s):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 the claim is about another process or thread
             await asyncio.sleep(0.01)
 
 

@@ -56,27 +56,28 @@ class ConfigFile:
         """Read the file. Raises `SettingsRefused`."""
         self._path = path
         self._content = _read(path)
-        self._refused = b""
+        self._refusal = ""
         self.current = _parse(path, self._content)
 
     def refresh(self) -> None:
         """Read the file again; keep what is in force when it is unreadable, wrong, or about another model."""
         try:
             content = _read(self._path)
-            if content == self._content or content == self._refused:
-                return
-            self._refused = content
-            config = _parse(self._path, content)
-            if (config.model, config.namespace, config.cluster) != self._identity():
-                raise SettingsRefused(f"{self._path}: model, namespace or cluster changed; start another collector")
+            if content != self._content:
+                self._change(content)
         except SettingsRefused as error:
-            _log.error("collector.config_refused", error=str(error))
-            return
-        _log.info("collector.config_changed", label_delay_s=config.label_delay_s, before_s=self.current.label_delay_s)
-        self.current, self._content, self._refused = config, content, b""
+            if str(error) != self._refusal:
+                _log.error("collector.config_refused", error=str(error))
+            self._refusal = str(error)
+        else:
+            self._refusal = ""
 
-    def _identity(self) -> tuple[str, str, str]:
-        return self.current.model, self.current.namespace, self.current.cluster
+    def _change(self, content: bytes) -> None:
+        config, before = _parse(self._path, content), self.current
+        if (config.model, config.namespace, config.cluster) != (before.model, before.namespace, before.cluster):
+            raise SettingsRefused(f"{self._path}: model, namespace or cluster changed; start another collector for it")
+        _log.info("collector.config_changed", label_delay_s=config.label_delay_s, before_s=before.label_delay_s)
+        self.current, self._content = config, content
 
 
 def _read(path: Path) -> bytes:

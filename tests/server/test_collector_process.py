@@ -1,0 +1,239 @@
+"""The real collector process: killed, stopped, starved of disk, and asked for its numbers meanwhile."""
+
+import asyncio
+import contextlib
+import random
+import resource
+import signal
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pilotage_server.feedback import CollectorAddress, KeyRing, open_feedback
+from pilotage_server.feedback.collector import CollectorSettings, SettingsRefused, run_collector
+from support.collector_process import CollectorProcess, a_collector_process
+from support.feedback import an_identity, config_file, key_dir, samples, total
+
+REVISION = "pets-0a1b2c3d4e"
+CLASSES = tuple(f"c{n:02}" for n in range(100))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    key_dir(tmp_path / "keys")
+    config_file(tmp_path / "collector.json", label_delay_s=1.0)
+    return tmp_path
+
+
+@contextlib.asynccontextmanager
+async def a_pod(collector, *, classes=("cat", "dog", "eel")):
+    """The feedback side of one server pod, with real clocks."""
+    address = CollectorAddress(host="127.0.0.1", port=collector.port)
+    feedback = open_feedback(an_identity(classes=classes), KeyRing(collector.folder / "keys"), address)
+    running = asyncio.create_task(feedback.run())
+    try:
+        async with asyncio.timeout(20):
+            await feedback.registration.registered.wait()
+        yield feedback
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def until(fact, *, within_s=20.0):
+    """Wait until the awaited fact holds."""
+    async with asyncio.timeout(within_s):
+        while not await fact():  # noqa: ASYNC110 the fact is about another process
+            await asyncio.sleep(0.02)
+
+
+class Load:
+    """Posts one label for each confusion cell of 100 classes, so that the matrix names every label that counted."""
+
+    def __init__(self, feedback):
+        self.feedback = feedback
+        self.cells = [(actual, predicted) for actual in CLASSES for predicted in range(100)]
+        random.Random(7).shuffle(self.cells)
+        self.results = {}
+        self.unanswered = set()
+        self.is_over = False
+
+    async def post(self):
+        """Post requests of five labels until told to stop; what fails is posted again, as a client would."""
+        while self.cells and not self.is_over:
+            cells = [self.cells.pop() for _ in range(min(5, len(self.cells)))]
+            signer = self.feedback.signer
+            items = [
+                {"token": signer.sign([predicted], None, time.time()), "row": 0, "label": actual}
+                for actual, predicted in cells
+            ]
+            body = orjson.dumps({"feedback": items})
+            while (answer := await self.feedback.endpoint.handle(body))[0] == 503:
+                self.unanswered.update(cells)
+                await asyncio.sleep(0.02)
+            for cell, result in zip(cells, orjson.loads(answer[2])["results"], strict=True):
+                self.results[cell] = result["result"]
+            await asyncio.sleep(0.004)  # pace: the load must outlast all kills
+
+    async def progresses(self, by):
+        async def more():
+            return len(self.results) >= goal
+
+        goal = len(self.results) + by
+        await until(more)
+
+
+async def test_killed_under_load_it_counts_every_accepted_label_once_and_no_other(folder):
+    async with a_collector_process(folder) as collector, a_pod(collector, classes=CLASSES) as feedback:
+        load = Load(feedback)
+        posting = [asyncio.create_task(load.post()) for _ in range(4)]
+        for _ in range(5):
+            await load.progresses(random.randint(1, 200))
+            await collector.kill()
+            await collector.start()
+        await load.progresses(50)
+        load.is_over = True
+        await asyncio.gather(*posting)
+
+        async def all_matured():
+            counts = (await collector.quality())["revisions"][REVISION]
+            return counts["pendingRows"] == 0 and counts["countedRows"] > 0
+
+        await until(all_matured)
+        counts = (await collector.quality())["revisions"][REVISION]
+
+    assert load.cells, "the load ended before the kills did"
+    assert load.unanswered, "no kill met a request"
+    assert set(load.results.values()) <= {"accepted", "duplicate", "late"}
+    for actual, row in counts["confusion"].items():
+        for predicted, counted in row.items():
+            cell = (actual, CLASSES.index(predicted))
+            match load.results.get(cell):
+                case "accepted":
+                    assert counted == 1, f"{cell} was accepted and counted {counted} times"
+                case "duplicate":
+                    # Its first answer was lost in a kill: stored then, in time or late.
+                    assert counted <= 1, cell
+                    assert cell in load.unanswered
+                case _:
+                    assert counted == 0, cell
+    assert counts["matured"] == counts["confusion"]
+
+
+async def test_asked_to_stop_it_finishes_waits_for_one_scrape_and_exits_0(folder):
+    async with a_collector_process(folder) as collector, a_pod(collector) as feedback:
+        token = feedback.signer.sign([0], None, time.time())
+        body = orjson.dumps({"feedback": [{"token": token, "row": 0, "label": "cat"}]})
+        assert (await feedback.endpoint.handle(body))[0] == 200
+
+        collector.send(signal.SIGTERM)
+
+        async def not_ready():
+            return (await collector.get("/v2/health/ready"))[0] == 503
+
+        await until(not_ready)
+        assert (await feedback.endpoint.handle(body))[0] == 503
+        assert (await collector.get("/v2/health/live"))[0] == 200
+        read = samples((await collector.get("/metrics"))[1])
+        assert total(read, "model_feedback_total", result="accepted", revision=REVISION) == 1
+        assert await collector.ended(within_s=10) == 0
+
+
+async def test_a_second_signal_ends_the_wait_for_a_scrape(folder):
+    async with a_collector_process(folder) as collector:
+        collector.send(signal.SIGTERM)
+
+        async def drained():
+            return any("collector.drained" in line for line in collector.last_lines)
+
+        await until(drained)
+        collector.send(signal.SIGINT)
+        assert await collector.ended(within_s=10) == 0
+
+
+async def test_without_disk_space_nothing_is_accepted_and_the_numbers_stay_up(folder):
+    async with a_collector_process(folder) as collector, a_pod(collector) as feedback:
+        signer = feedback.signer
+
+        async def post(count):
+            items = [{"token": signer.sign([0], None, time.time()), "row": 0, "label": "cat"} for _ in range(count)]
+            return (await feedback.endpoint.handle(orjson.dumps({"feedback": items})))[0]
+
+        assert await post(3) == 200
+        # The process may not make any file longer than it is: what a full volume looks like.
+        limits = resource.prlimit(collector.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        assert await post(5) == 503
+        assert (await collector.get("/v2/health/ready"))[0] == 503
+        assert (await collector.get("/v2/health/live"))[0] == 200
+        assert (await collector.quality())["revisions"][REVISION]["countedRows"] in {0, 3}
+
+        resource.prlimit(collector.pid, resource.RLIMIT_FSIZE, limits)
+
+        async def accepts_again():
+            return await post(1) == 200
+
+        async def all_counted():
+            counts = (await collector.quality())["revisions"][REVISION]
+            return counts["countedRows"] == 4
+
+        await until(accepts_again)
+        await until(all_counted)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda folder: (folder / "collector.json").unlink(), "mount the ConfigMap of the collector there"),
+        (lambda folder: config_file(folder / "collector.json", label_delay_s=-1), "labelDelaySeconds: -1"),
+        (lambda folder: config_file(folder / "collector.json", labelDelay=5), "labelDelay: unknown key"),
+        (lambda folder: (folder / "keys" / "k1").write_bytes(b"short"), "k1: 5 bytes"),
+        (lambda folder: (folder / "data").write_text("a file"), "mount a writable volume there"),
+    ],
+    ids=["no-config", "negative-delay", "unknown-key", "short-key", "no-folder"],
+)
+def test_what_it_cannot_start_with_is_named_with_the_remedy(folder, break_it, says):
+    break_it(folder)
+    settings = CollectorSettings(
+        config=folder / "collector.json", data=folder / "data", key_dir=folder / "keys", host="127.0.0.1"
+    )
+
+    with pytest.raises(SettingsRefused, match=says):
+        run_collector(settings)
+
+
+async def test_a_refused_start_is_one_sentence_and_no_traceback(folder):
+    config_file(folder / "collector.json", label_delay_s=-1)
+    collector = CollectorProcess(folder)
+
+    with pytest.raises(AssertionError, match="labelDelaySeconds: -1"):
+        await collector.start()
+
+    assert await collector.ended() in {1, 2}
+    assert "Traceback" not in "\n".join(collector.last_lines)
+
+
+async def test_a_second_collector_on_the_same_volume_does_not_start(folder):
+    async with a_collector_process(folder):
+        second = CollectorProcess(folder)
+        with pytest.raises(AssertionError, match="another collector using this volume"):
+            await second.start()
+        assert await second.ended() != 0
+
+
+async def test_it_finds_its_mounts_under_the_pods_root(folder, monkeypatch):
+    monkeypatch.setenv("PILOTAGE_POD_ROOT", str(folder))
+    mounts = CollectorProcess(Path("/pilotage"))
+    for name in ("keys", "collector.json"):
+        source = folder / name
+        target = folder / "pilotage" / name
+        target.parent.mkdir(exist_ok=True)
+        source.rename(target)
+    try:
+        await mounts.start()
+        assert (await mounts.get("/v2/health/ready"))[0] == 200
+    finally:
+        await mounts.stop()
+    assert (folder / "pilotage" / "data" / "ledger.sqlite3").exists()
