@@ -225,6 +225,9 @@ class SimClient:
                     next_bookmark, heard = loop.time() + BOOKMARK_S, loop.time()
                     yield Alive(str(max(position, state.version)))
                 await self._rings(min(ends, next_bookmark))
+        if self._sim.link is Link.UP:
+            # so that the next watch starts from here, as real servers see to
+            yield Alive(str(position))
 
     async def _rings(self, until: float) -> None:
         """Return when the cluster or the link changes, or at that time."""

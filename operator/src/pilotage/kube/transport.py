@@ -8,8 +8,11 @@ kinds.
 """
 
 import asyncio
+import contextlib
+import socket
 import tempfile
 import time
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +30,13 @@ from pilotage.kube.translation import RedirectRefused, call_name, error_of_answe
 
 TOKEN_AGE_S = 60.0
 """A token file is read again after this: kubelets renew it long before it expires."""
+
+
+_CONNECTIONS = 100
+"""Watches hold one each; more kinds and calls than that at once wait."""
+
+_TURNS = 10
+"""Turns of the loop in which it notices that its sockets have ended; three suffice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,31 @@ class Call:
 Observer = Callable[[Call], None]
 
 
+class Sockets:
+    """Every socket that was opened, so that none outlives its client: a polite TLS goodbye waits 30 s for a server
+    that is frozen, where nobody can reach the connection any more.
+    """
+
+    def __init__(self) -> None:
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def make(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """Make a socket for an address, as the pool would."""
+        made = socket.socket(family=address[0], type=address[1], proto=address[2])
+        self._open.add(made)
+        return made
+
+    async def cut(self) -> None:
+        """End what is still open."""
+        for each in [each for each in self._open if each.fileno() >= 0]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS):
+            if all(each.fileno() < 0 for each in self._open):
+                return
+            await asyncio.sleep(0)
+
+
 class Transport:
     """Owns the official client and its connections. Ends with `close`."""
 
@@ -72,13 +107,20 @@ class Transport:
         self._configuration = _configuration(endpoint)
         self._official = _official_client(self._configuration, endpoint)
         self._official.user_agent = user_agent
+        self._sockets = Sockets()
+        self._connector = aiohttp.TCPConnector(
+            limit=_CONNECTIONS, ssl=self._official.rest_client.ssl_context, socket_factory=self._sockets.make
+        )
+        self._configuration.client_session_kwargs["connector"] = self._connector
         self._timeout = aiohttp.ClientTimeout(
             total=limits.total_s, sock_connect=limits.connect_s, sock_read=limits.read_s
         )
 
     async def close(self) -> None:
-        """Close every connection, watches too."""
+        """Close every connection, watches too, at once."""
         await self._official.close()
+        await self._connector.close()
+        await self._sockets.cut()
 
     async def call(
         self,
