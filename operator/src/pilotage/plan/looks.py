@@ -7,15 +7,17 @@ Decides nothing about steps or rollouts; that is `plan.progress` and `plan.decid
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from pilotage.api.reasons import Reason
 from pilotage.api.times import seconds
 from pilotage.api.types import EvidenceBoundary, GateResult, Json, RolloutRecord, WaveEvidence, WaveRecord
 from pilotage.evidence.reading import Baseline, Block, BlockQuery, Boundary, Reading, Unavailable, Window
-from pilotage.gate import Analysis, GateSpecError, Outcome, Verdict
+from pilotage.gate import Analysis, AnalysisSpec, BlockError, GateSpec, GateSpecError, Outcome, Verdict
 from pilotage.plan.scene import Draft, Obstacle, Scene
 from pilotage.plan.waves import is_full
 from pilotage.plan.windows import window_from
@@ -175,7 +177,7 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
     """Feed the wave's latest readings to its gates; keep the result if it closed a block or changed what is known."""
     rollout = draft.active
     entry = evidence_of(draft, rollout, wave.name) if rollout else None
-    if rollout is None or entry is None or scene.analysis is None:
+    if rollout is None or entry is None or scene.analysis is None or (wave.name, entry.step) in draft.looked:
         return draft
     queries = [query for cluster in entry.clusters if (query := query_for(scene, draft, wave, cluster)) is not None]
     answers = [answer_to(scene, query) for query in queries]
@@ -183,8 +185,11 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
     if not blocks or any(answer is None for answer in answers):
         return draft
     window = queries[0].window
-    state = scene.analysis.update(entry.state, _news(blocks, window, scene.spec.label_delay_s)).to_dict()
-    verdict = scene.analysis.verdict(state)
+    try:
+        state, verdict = _weighed(scene.analysis, entry.state, _news(blocks, window, scene.spec.label_delay_s))
+    except BlockError as error:  # a class that stable's cells do not name
+        trouble = f"wave {wave.name}: {error}"
+        return replace(draft, looked=draft.looked | {(wave.name, entry.step)}, trouble=trouble)
     complete = len(blocks) == len(queries) and all(block.complete for block in blocks)
     full = is_full(scene, draft, wave)  # its pass is history; what is counted since can only fail it
     blocks_closed = sum(gate.blocks for gate in verdict.gates.values())
@@ -194,14 +199,13 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
         or (verdict.state is Outcome.FAIL and entry.verdict != Outcome.FAIL)
     )
     if not (complete or is_news):
-        return draft
+        return replace(draft, looked=draft.looked | {(wave.name, entry.step)})
     step, boundaries = window.step, _moved(entry, blocks, window)
     if complete:
         # The gate hears of the new weight at once: a pass must be newer than that.
         step, boundaries = window.step + 1, ()
         end = seconds((window.closes or scene.now) - scene.spec.label_delay_s)
-        state = scene.analysis.update(state, {"at": end, "step": step, "clusters": {}}).to_dict()
-        verdict = scene.analysis.verdict(state)
+        state, verdict = _weighed(scene.analysis, state, {"at": end, "step": step, "clusters": {}})
     entry = replace(
         entry,
         step=step,
@@ -214,6 +218,22 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
     if not full or verdict.state is Outcome.FAIL:
         entry = _judged(entry, verdict)
     return with_evidence(draft, rollout, entry)
+
+
+def _weighed(
+    analysis: Analysis, state: Mapping[str, Json], news: Mapping[str, Any]
+) -> tuple[Mapping[str, Json], Verdict]:
+    """State and verdict after one more block. Remembered: a reading is looked at by every decision until the next."""
+    return _weigh(analysis.gates, analysis.settings, json.dumps(state), json.dumps(news))
+
+
+@lru_cache(maxsize=64)
+def _weigh(
+    gates: tuple[GateSpec, ...], settings: AnalysisSpec, state: str, news: str
+) -> tuple[Mapping[str, Json], Verdict]:
+    analysis = Analysis(gates, settings)
+    after = analysis.update(json.loads(state), json.loads(news))
+    return after.to_dict(), analysis.verdict(after)
 
 
 def _moved(entry: WaveEvidence, blocks: list[Block], window: Window) -> tuple[EvidenceBoundary, ...]:

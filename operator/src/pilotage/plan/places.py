@@ -24,6 +24,7 @@ class Place(StrEnum):
     PASSED = "Passed"
     ROLLING_BACK = "RollingBack"
     STUCK = "StableUnavailable"
+    DARK = "Unavailable"
 
 
 def cluster_states(scene: Scene, draft: Draft) -> tuple[ClusterState, ...]:
@@ -49,8 +50,10 @@ def _state(scene: Scene, draft: Draft, name: str, want: Want | None, before: Clu
         place = Place.STUCK
     elif _is_rolled_back(draft, name) and not settled_on(scene, name, want.base):
         place = Place.ROLLING_BACK
+    elif sight.ready(want.base):
+        place = Place.STABLE
     else:
-        place = Place.STABLE if sight.ready(want.base) else Place.STARTING
+        place = Place.STARTING if before is None or before.state in (Place.WAITING, Place.STARTING) else Place.DARK
     return ClusterState(name=name, revision=want.base, weight=100, state=place)
 
 

@@ -196,6 +196,9 @@ def _evidence(
         return passed, None
     if entry.step_ready and of_this_step:
         return False, Obstacle(reason=Reason.WAITING_FOR_EVIDENCE, message=f"wave {wave.name}: the gates are undecided")
+    if not of_this_step:
+        message = f"step {index + 1} of wave {wave.name} counts once the labels of the weight before have matured"
+        return False, Obstacle(reason=Reason.WAITING_FOR_LABELS, message=message)
     return False, Obstacle(
         reason=Reason.WAITING_FOR_LABELS,
         message=f"step {index + 1} of wave {wave.name} waits for {scene.spec.analysis.min_samples} labels per gate",

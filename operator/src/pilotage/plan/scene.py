@@ -158,12 +158,18 @@ def _known(reason: str) -> Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """The decision under construction: status and revisions as they will be, and the events of getting there."""
+    """The decision under construction: status and revisions as they will be, and the events of getting there.
+
+    `looked`: looks at the evidence that left no trace, so that one decision does not repeat them. `trouble`: what the
+    gate could not make sense of in a reading.
+    """
 
     status: DeploymentStatus
     revisions: Mapping[str, ModelRevision]
     created: tuple[str, ...] = ()
     events: tuple[Event, ...] = field(default=())
+    looked: frozenset[tuple[str, int]] = field(default=frozenset(), compare=False)
+    trouble: str = field(default="", compare=False)
 
     @property
     def rollout(self) -> RolloutRecord | None:

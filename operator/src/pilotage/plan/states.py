@@ -96,11 +96,9 @@ def _available(scene: Scene, draft: Draft) -> Answer:
         return _FALSE, Reason.FIRST_DEPLOYMENT, "not every cluster serves yet: this is the first deployment"
     if not seen:
         return _as_before(draft, Kind.AVAILABLE, (_UNKNOWN, Reason.CONNECTING, "no cluster can be seen yet"))
-    dark = [
-        name
-        for name in seen
-        if not any(scene.sights[name].ready(arm) for arm in (asked[name].base, asked[name].canary))
-    ]
+    coming = {state.name for state in draft.status.clusters if state.state in (Place.WAITING, Place.STARTING)}
+    serving = {name: (asked[name].base, asked[name].canary) for name in seen if draft.is_first or name not in coming}
+    dark = [name for name, arms in serving.items() if not any(scene.sights[name].ready(arm) for arm in arms)]
     if dark:
         reason = Reason.FIRST_DEPLOYMENT if draft.is_first else Reason.PODS_UNAVAILABLE
         return _FALSE, reason, f"no ready pod in {', '.join(dark)}"
@@ -157,6 +155,8 @@ def _metrics_available(scene: Scene, draft: Draft) -> Answer:
     if rollout is None or not is_gated(scene, draft, rollout):
         return idle
     problem = evidence_problem(scene, draft)
+    if draft.trouble:
+        return _FALSE, Reason.COUNTERS_INCONSISTENT, draft.trouble
     if problem is not None and problem.reason is Reason.COUNTERS_MISSING:
         return _FALSE, problem.reason, problem.message
     answers = [

@@ -71,17 +71,31 @@ def _at_rest(scene: Scene, draft: Draft) -> tuple[Phase, Obstacle]:
     if scene.desired != stable:
         if scene.spec.paused:
             return Phase.PAUSED, Obstacle(reason=Reason.PAUSED, message="spec.paused is true: nothing new starts")
-        where = ", ".join(returning(scene, draft)) or "its clusters"
-        return Phase.PROGRESSING, Obstacle(reason=Reason.ROLLING_BACK, message=f"{where} return to stable first")
+        where = ", ".join(returning(scene, draft))
+        message = f"{where} on the way back to stable, before {scene.desired} begins"
+        return Phase.PROGRESSING, Obstacle(reason=Reason.ROLLING_BACK, message=message)
     if back:
         return Phase.PROGRESSING, Obstacle(
             reason=Reason.ROLLING_BACK, message=f"{', '.join(back)} on the way back to stable"
         )
+    dark = [s.name for s in draft.status.clusters if s.state == Place.DARK]
+    if dark:
+        return Phase.DEGRADED, _dark(scene, draft, dark)
     missing = [s.name for s in draft.status.clusters if s.state in (Place.STARTING, Place.WAITING)]
     if missing:
         message = f"waiting for ready pods in {', '.join(missing)}"
         return Phase.PROGRESSING, Obstacle(reason=Reason.WAITING_FOR_PODS, message=message)
     return Phase.HEALTHY, Obstacle(reason=Reason.AS_EXPECTED, message=f"{stable} is stable in every cluster")
+
+
+def _dark(scene: Scene, draft: Draft, clusters: list[str]) -> Obstacle:
+    """Clusters that served and have no ready pod now, in the words of their pods where there are any."""
+    for name in clusters:
+        for pods in scene.sights[name].problems if name in scene.sights else ():
+            if pods.revision == draft.status.stable_revision:
+                return Obstacle(reason=pods.reason, message=f"{name}: {pods.revision}: {pods.message}")
+    message = f"no ready pod of the stable revision in {', '.join(clusters)}"
+    return Obstacle(reason=Reason.PODS_UNAVAILABLE, message=message)
 
 
 def with_columns(scene: Scene, draft: Draft) -> Draft:
@@ -93,8 +107,8 @@ def with_columns(scene: Scene, draft: Draft) -> Draft:
     wave = current_wave(rollout) if rollout else None
     step, weight, verdict = "", 100 if draft.status.stable_revision else 0, ""
     if rollout is not None:
-        number = min(len(wave.steps), len(scene.steps)) if wave else 0
         full = wave is not None and is_full(scene, draft, wave)
+        number = len(scene.steps) if full else len(wave.steps) if wave else 0
         step = f"{wave.name} {number}/{len(scene.steps)}" if wave and not draft.is_first else wave.name if wave else ""
         weight = 100 if full else wave.steps[-1].weight if wave else 0
         entry = evidence_of(draft, rollout, wave.name) if wave else None
