@@ -138,7 +138,7 @@ async def run_agent(facts: Facts, stopped: asyncio.Event) -> None:
     isolation = best_isolation(folder)
     run = f"{facts.path}#{secrets.token_hex(8)}"
     _log.info("node.starting cloud=%s isolation=%s leftovers=%d", facts.name, isolation, killed)
-    with _reaper(run):
+    with reaping(run):
         async with (
             Api(Path(facts.identities["node"].kubeconfig)) as api,
             # Every probe on a connection of its own, as a kubelet does: a server that recycles connections
@@ -169,7 +169,8 @@ async def _closing(objects: Objects, events: Events) -> AsyncIterator[tuple[Obje
 
 
 @contextlib.contextmanager
-def _reaper(run: str) -> Iterator[None]:
+def reaping(run: str) -> Iterator[None]:
+    """A block after which no process with this run's mark is left, however it ends."""
     command = [sys.executable, "-I", "-S", reaper.__file__, run]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
         # Leaving closes the pipe and waits until nothing of this run is left.

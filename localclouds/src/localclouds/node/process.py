@@ -118,6 +118,7 @@ async def run_inside(
                 code = await asyncio.shield(process.exited)
         finally:
             process.kill()
+            await asyncio.shield(process.exited)
         size = os.lseek(output, 0, os.SEEK_END)
         text = os.pread(output, MOST_OUTPUT_BYTES, max(0, size - MOST_OUTPUT_BYTES))
         return code, text.decode(errors="replace").strip()

@@ -68,7 +68,7 @@ class ServiceProxy:
                 connection.cancel()
 
     async def _sync(self) -> None:
-        self._targets = wanted = _fronts(self._services())
+        wanted = self.look()
         for front in self._servers.keys() - wanted.keys():
             self._servers.pop(front).close()
             self._turns.pop(front, None)
@@ -85,6 +85,11 @@ class ServiceProxy:
             except OSError as error:
                 _log.warning("proxy.not_listening host=%s port=%d error=%s", *front, error)
                 asyncio.get_running_loop().call_later(_RETRY_S, self._dirty.set)
+
+    def look(self) -> dict[Front, tuple[Key, int]]:
+        """See which addresses there are now, and return them with their Services."""
+        self._targets = _fronts(self._services())
+        return self._targets
 
     def choose(self, front: Front) -> Endpoint | None:
         """The endpoint for the next connection to this address."""
