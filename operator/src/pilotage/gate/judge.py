@@ -125,7 +125,7 @@ def _judge_gate(
             "canary": dict(zip(memory.shares, canary, strict=True)),
         },
         step_labels={"stable": sum(stable) - held.step_from[1], "canary": sum(canary) - held.step_from[0]},
-        blocks=min((s.blocks for s in held.tests.values()), default=0),
+        blocks=sum(scope.blocks for s in held.tests.values() for scope in s.scopes),
         eta=None if state is not Outcome.INCONCLUSIVE else _eta(memory, held, log_e_pass, settings.alpha),
         bounds=Bounds(gate=gate, memory=memory, held=held, settings=settings, passed=passed),
     )

@@ -24,10 +24,14 @@ _DECIMALS: Final = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeState:
-    """``pending``: counts not yet in a block. ``fail``: per alternative, log of the weighted sum over starts."""
+    """``pending``: counts not yet in a block. ``fail``: per alternative, log of the weighted sum over starts.
+
+    ``blocks``: closed so far.
+    """
 
     pending: Counts
     fail: tuple[float, ...]
+    blocks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +43,13 @@ class ProcessState:
     scale: float
     passing: tuple[float, ...]
     latched: bool
-    blocks: int
     step_blocks: int
     scopes: tuple[ScopeState, ...]
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the mix closed so far: each is a bet of the pass side."""
+        return self.scopes[0].blocks
 
     @property
     def log_e_pass(self) -> float:
@@ -63,9 +71,8 @@ def opened(test: Hypothesis, scale: float, *, passing: tuple[float, ...] | None 
         scale=scale,
         passing=passing or (0.0,) * len(pass_grid(scale)),
         latched=False,
-        blocks=0,
         step_blocks=0,
-        scopes=tuple(ScopeState(pending=Counts.zero(len(scope.strata)), fail=fail) for scope in test.scopes),
+        scopes=tuple(ScopeState(pending=Counts.zero(len(scope.strata)), fail=fail, blocks=0) for scope in test.scopes),
     )
 
 
@@ -99,7 +106,7 @@ def turn(test: Hypothesis, state: ProcessState, total: Counts, seed: Counts, sta
             state = _close(test, state, index, pending, total.at(scope.strata) - pending, seed)
         held = state.scopes[index]
         fail = tuple(_down(_log_sum([value, _start_weight(start)])) for value in held.fail)
-        state = _with_scope(state, index, ScopeState(pending=Counts.zero(len(scope.strata)), fail=fail))
+        state = _with_scope(state, index, replace(held, pending=Counts.zero(len(scope.strata)), fail=fail))
     return replace(state, step_blocks=0)
 
 
@@ -110,12 +117,10 @@ def _close(
     base = _base_rates(past.at(scope.teachers) + seed.at(scope.seeds))
     held = state.scopes[index]
     gains = _gains(test, scope, block, base, fail_grid(state.scale), side=-1)
-    closed = ScopeState(pending=Counts.zero(len(block.n)), fail=_multiplied(held.fail, gains))
+    closed = ScopeState(pending=Counts.zero(len(block.n)), fail=_multiplied(held.fail, gains), blocks=held.blocks + 1)
     if index == 0:
         gains = _gains(test, scope, block, base, pass_grid(state.scale), side=1)
-        state = replace(
-            state, passing=_multiplied(state.passing, gains), blocks=state.blocks + 1, step_blocks=state.step_blocks + 1
-        )
+        state = replace(state, passing=_multiplied(state.passing, gains), step_blocks=state.step_blocks + 1)
     return _with_scope(state, index, closed)
 
 

@@ -96,9 +96,11 @@ class Memory:
 
 
 def encode(memory: Memory) -> State:
-    """Typed to JSON."""
+    """Typed to JSON. What is not known is left out: a null would be dropped on its way through an API server."""
+    known = {"step": memory.step, "began": memory.began, "at": memory.at, "failed": memory.failed}
     return State.from_dict(
         {
+            **{name: value for name, value in known.items() if value is not None},
             "version": VERSION,
             "plan": memory.plan,
             "classes": memory.classes,
@@ -106,11 +108,7 @@ def encode(memory: Memory) -> State:
             "wave": memory.wave,
             "waves": memory.waves,
             "stable": memory.stable,
-            "step": memory.step,
             "starts": memory.starts,
-            "began": memory.began,
-            "at": memory.at,
-            "failed": memory.failed,
             "traffic": {
                 name: (t.stable_labels, t.canary_labels, t.stable_served, t.canary_served)
                 for name, t in memory.traffic.items()
@@ -134,11 +132,11 @@ def decode(state: Mapping[str, Any]) -> Memory:
             wave=state["wave"],
             waves=state["waves"],
             stable=state["stable"],
-            step=state["step"],
+            step=state.get("step"),
             starts=state["starts"],
-            began=state["began"],
-            at=state["at"],
-            failed=state["failed"],
+            began=state.get("began"),
+            at=state.get("at"),
+            failed=state.get("failed"),
             traffic={name: _decode_traffic(values) for name, values in state["traffic"].items()},
             gates={name: _decode_gate(gate) for name, gate in state["gates"].items()},
         )
@@ -174,9 +172,11 @@ def _encode_test(test: ProcessState) -> dict[str, Any]:
         "scale": test.scale,
         "pass": test.passing,
         "latched": test.latched,
-        "blocks": test.blocks,
         "stepBlocks": test.step_blocks,
-        "scopes": [{"pending": _encode_counts(scope.pending), "fail": scope.fail} for scope in test.scopes],
+        "scopes": [
+            {"pending": _encode_counts(scope.pending), "fail": scope.fail, "blocks": scope.blocks}
+            for scope in test.scopes
+        ],
     }
 
 
@@ -185,10 +185,10 @@ def _decode_test(raw: Mapping[str, Any]) -> ProcessState:
         scale=raw["scale"],
         passing=tuple(raw["pass"]),
         latched=raw["latched"],
-        blocks=raw["blocks"],
         step_blocks=raw["stepBlocks"],
         scopes=tuple(
-            ScopeState(pending=_decode_counts(scope["pending"]), fail=tuple(scope["fail"])) for scope in raw["scopes"]
+            ScopeState(pending=_decode_counts(scope["pending"]), fail=tuple(scope["fail"]), blocks=scope["blocks"])
+            for scope in raw["scopes"]
         ),
     )
 
