@@ -39,7 +39,7 @@ format: $(READY) ## Format the code
 
 .PHONY: clouds
 clouds: binaries ## Start four local clouds in the background: hub, aws, gcp, azure
-	@$(BIN)/localclouds up --detach
+	@$(BIN)/localclouds up
 
 .PHONY: clouds-down
 clouds-down: $(READY) ## Stop them
@@ -50,7 +50,7 @@ venv: $(READY) ## Make .venv with every command of ours in .venv/bin
 
 .PHONY: binaries
 binaries: $(READY) ## Build the control-plane binaries once, into the user's cache
-	@$(BIN)/localclouds binaries
+	@$(BIN)/localclouds build
 
 .PHONY: bench
 bench: $(READY) ## Repeat the figures of the documentation
