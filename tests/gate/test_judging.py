@@ -182,3 +182,22 @@ def test_the_reason_of_a_failure_keeps_the_numbers_it_was_decided_by():
     said = analysis.verdict(state).reason
     assert said == "g: recall[1] 0.667 in aws is more than 0.05 below stable's 0.950 (60 labels)"
     assert analysis.verdict(fed(analysis, state, *[EQUAL] * 20, at=600)).reason == said
+
+
+def test_every_closed_block_of_any_process_shows_in_the_count_of_blocks():
+    """Callers keep a state exactly when this has grown: bets that were seen must never be taken back."""
+    analysis = Analysis.from_spec({"gates": [GATE | {"floor": 0.9}]})
+    state = analysis.start(CLASSES, {"aws": 0.5, "gcp": 0.5}, HISTORY)
+
+    def blocks_after(clusters: dict[str, Any], at: float) -> tuple[State, int]:
+        now = analysis.update(state, {"at": at, "step": 0, "clusters": clusters})
+        return now, analysis.verdict(now).gates["g"].blocks
+
+    state, blocks = blocks_after(arms((3, 4), (4, 4)), 0.0)
+    assert blocks == 0
+    state, blocks = blocks_after({"aws": {"canary": arms((6, 6), (0, 0))["aws"]["canary"]}}, 60.0)
+    assert blocks == 1  # the floor in aws: its canary has enough, stable has not
+    state, blocks = blocks_after(arms((6, 6), (6, 6)), 120.0)
+    assert blocks == 3  # floor and margin in aws
+    state, blocks = blocks_after({"gcp": arms((6, 6), (6, 6))["aws"]}, 180.0)
+    assert blocks == 7  # both tests in gcp and both over the mix
