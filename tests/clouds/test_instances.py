@@ -14,6 +14,7 @@ import pytest
 from localclouds import (
     CONTROL_PLANE,
     AlreadyRunning,
+    Cloud,
     Clouds,
     CloudsError,
     Component,
@@ -82,16 +83,14 @@ def test_two_instances_run_side_by_side(start_clouds: Callable[..., Clouds]) -> 
     second.stop()
 
 
-def test_a_state_directory_has_one_owner(start_clouds: Callable[..., Clouds]) -> None:
-    running = start_clouds(names=["hub"], components=CONTROL_PLANE)
-    instance, _ = instance_of(running.state)
+def test_a_state_directory_has_one_owner(hub: Cloud) -> None:
+    instance, _ = instance_of(hub.state)
 
-    with pytest.raises(AlreadyRunning, match=f"clouds are running in {running.state}; stop them with"):
-        Clouds(running.state, names=["aws"], components=CONTROL_PLANE).start()
+    with pytest.raises(AlreadyRunning, match=f"clouds are running in {hub.state}; stop them with"):
+        Clouds(hub.state, names=["aws"], components=CONTROL_PLANE).start()
 
-    assert instance_of(running.state)[0] == instance
-    assert "default" in kubectl(running["hub"], "get", "namespaces")
-    running.stop()
+    assert instance_of(hub.state)[0] == instance
+    assert "default" in kubectl(hub, "get", "namespaces")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -107,6 +106,19 @@ def test_everything_dies_with_its_owner(tmp_path: Path, how: signal.Signals) -> 
     claim = addresses.claim(claimed - addresses.FIRST_RANGE)
     claim.release()
     assert claim.range == claimed, "its addresses were not given back"
+
+
+def test_an_owner_interrupted_while_starting_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OWNER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as owner:
+        eventually(lambda: (tmp_path / "instance.json").exists(), within_s=60)
+        instance, supervisor = instance_of(tmp_path)
+        eventually(lambda: procfs.marked(instance), within_s=60)
+
+        owner.send_signal(signal.SIGINT)
+
+        assert owner.wait(60) != 0
+    assert everything_is_gone(tmp_path, instance, supervisor)
 
 
 def test_everything_dies_with_the_supervisor(tmp_path: Path) -> None:
@@ -194,10 +206,9 @@ def test_a_cloud_without_an_api_server_is_refused(tmp_path: Path) -> None:
         Clouds(tmp_path, names=["hub"], components=[Component.ETCD])
 
 
-def test_asking_for_a_cloud_that_is_not_there_names_those_that_are(start_clouds: Callable[..., Clouds]) -> None:
-    clouds = start_clouds(names=["hub"], components=CONTROL_PLANE)
+def test_asking_for_a_cloud_that_is_not_there_names_those_that_are(hub: Cloud) -> None:
+    clouds = Clouds.attach(hub.state)
 
     with pytest.raises(UnknownName, match=r"there is no cloud aws in .*; there are: hub"):
         clouds["aws"]
     assert "aws" not in clouds
-    clouds.stop()

@@ -95,7 +95,7 @@ class Cloud:
         """SIGKILL. The supervisor starts it anew after 0.5 s (doubling to 8 s while it keeps dying)."""
         self._tell("kill", component)
 
-    def restart(self, component: Component | str | None = None, within_s: float = 60.0) -> None:
+    def restart(self, component: Component | str | None = None, within_s: float = 120.0) -> None:
         """Stop, start and wait until it is ready; raises StartFailed."""
         self._tell("restart", component, within_s=within_s)
 
@@ -107,7 +107,7 @@ class Cloud:
         """Start what was stopped; see `await_ready`."""
         self._tell("start-component", component)
 
-    def await_ready(self, component: Component | str | None = None, within_s: float = 60.0) -> None:
+    def await_ready(self, component: Component | str | None = None, within_s: float = 120.0) -> None:
         """Block until it does its work; raises StartFailed with what was last seen."""
         self._tell("await-ready", component, within_s=within_s)
 
@@ -135,7 +135,7 @@ class Cloud:
                 self.resume(component)
 
     @contextmanager
-    def stopped(self, *chosen: Component | str, within_s: float = 60.0) -> Iterator[None]:
+    def stopped(self, *chosen: Component | str, within_s: float = 120.0) -> Iterator[None]:
         """An outage as a block: the components are killed before it, started after it, and awaited."""
         for component in chosen:
             self.stop(component)

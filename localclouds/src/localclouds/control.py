@@ -26,7 +26,7 @@ def address(state: Path) -> str:
     return f"\0localclouds-{os.getuid()}-{digest}"
 
 
-def ask(state: Path, request: dict[str, Any], within_s: float = 180.0) -> Any:
+def ask(state: Path, request: dict[str, Any], within_s: float = 300.0) -> Any:
     """Send one request to the supervisor of `state` and return the result of its answer.
 
     Raises what the supervisor raised, or NotRunning when none listens or it goes away meanwhile.

@@ -28,7 +28,7 @@ from localclouds.process import Command, Supervised
 from localclouds.readiness import NotYet, Ready
 from localclouds.state import Facts
 
-READY_WITHIN_S: Final = 120.0
+READY_WITHIN_S: Final = 240.0
 """Generous: several instances may start on one busy machine. Four clouds on two idle cores take about ten seconds."""
 
 _ASK_EVERY_S: Final = 0.05
