@@ -161,7 +161,7 @@ async def test_classes_that_are_numbers_may_be_posted_as_numbers(collector, cloc
         ({"label": True}, "label: must be"),
         ({"label": 1.5}, "label: must be"),
         ({"label": ["cat"]}, "label: must be"),
-        ({"label": "x" * 257}, "label: must be"),
+        ({"label": "x" * 129}, "label: must be"),
     ],
     ids=str,
 )

@@ -9,6 +9,8 @@ from pilotage_server.feedback import CollectorLink, CollectorUnavailable, KeyRin
 from pilotage_server.feedback.link import Unregistered
 from pilotage_server.feedback.wire import (
     LABELS_PATH,
+    MAX_MESSAGE_BYTES,
+    MAX_MESSAGE_ITEMS,
     REVISIONS_PATH,
     Announcement,
     Delivery,
@@ -69,6 +71,13 @@ def test_messages_say_again_what_was_written():
 
     assert read_delivery(write_delivery(delivery)) == delivery
     assert read_announcement(write_announcement(an_announcement())) == an_announcement()
+
+
+@pytest.mark.parametrize("label", ["\0" * 128, "\U0001f431" * 128], ids=["escaped", "wide"])
+def test_the_largest_message_a_pod_may_send_fits_the_collectors_limit(label):
+    item = an_item(issued_ms=2**63, nonce=2**64 - 1, rows=65_535, row=65_534, revision="r" * 63, label=label)
+
+    assert len(write_delivery(a_delivery(*[item] * MAX_MESSAGE_ITEMS))) < MAX_MESSAGE_BYTES
 
 
 json_values = st.recursive(
@@ -162,9 +171,9 @@ async def test_a_message_above_the_limit_is_refused_without_harm(tmp_path):
     clock = Clock()
     async with a_collector(tmp_path, clock) as collector:
         link = CollectorLink(collector.address, collector.ring, clock=clock)
-        many = a_delivery(*[an_item(issued_ms=int(clock.now * 1000), nonce=n) for n in range(10_001)])
+        many = a_delivery(*[an_item(issued_ms=int(clock.now * 1000), nonce=n) for n in range(5_001)])
 
-        with pytest.raises(CollectorUnavailable, match=r"answered 400: .*at most 10000"):
+        with pytest.raises(CollectorUnavailable, match=r"answered 400: .*at most 5000"):
             await link.deliver(many)
         await link.announce(an_announcement())
         link.close()

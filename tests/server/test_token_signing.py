@@ -233,6 +233,7 @@ def test_probabilities_of_another_shape_are_refused(ring):
         ({"classes": ("cat",)}, "1 given; feedback counts models of 2 to 100 classes"),
         ({"classes": tuple(map(str, range(101)))}, "101 given"),
         ({"classes": ("cat", "dog", "cat")}, "'cat' appears twice"),
+        ({"classes": ("cat", "d" * 129)}, "'dddddddddddddddddddd'… has 129 characters; at most 128"),
         ({"revision": ""}, "revision: ''"),
         ({"cluster": "x" * 64}, "cluster:"),
         ({"model": "modèle"}, "model:"),

@@ -6,6 +6,7 @@ from typing import Final
 
 MAX_CLASSES: Final = 100
 """A confusion matrix of 100 classes is 10,000 series per revision and counter, the collector's budget."""
+MAX_CLASS_LENGTH: Final = 128
 MAX_NAME_LENGTH: Final = 63
 
 
@@ -39,6 +40,9 @@ def check_classes(classes: tuple[str, ...]) -> dict[str, int]:
     """The index of each class. Raises `IdentityRefused` when they cannot span a confusion matrix."""
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise IdentityRefused(f"classes: {len(classes)} given; feedback counts models of 2 to {MAX_CLASSES} classes")
+    for name in classes:
+        if len(name) > MAX_CLASS_LENGTH:
+            raise IdentityRefused(f"classes: {name[:20]!r}… has {len(name)} characters; at most {MAX_CLASS_LENGTH}")
     index = {name: position for position, name in enumerate(classes)}
     if len(index) != len(classes):
         twice = next(name for position, name in enumerate(classes) if index[name] != position)

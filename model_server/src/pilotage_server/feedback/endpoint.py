@@ -5,6 +5,7 @@ collector cannot take the labels, nothing is answered item by item: 503, `Retry-
 request again; what had been stored meanwhile comes back as `duplicate`.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -15,13 +16,14 @@ from prometheus_client.registry import Collector
 
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.forwarder import Forwarder
-from pilotage_server.feedback.items import Answer, Refused, answer_of, judge, read_request
+from pilotage_server.feedback.items import Answer, Judge, Refused, answer_of, read_request
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.link import CollectorUnavailable
 from pilotage_server.feedback.results import OTHER_REVISION, Result
 from pilotage_server.feedback.wire import Item
 
 JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
+AT_ONCE: Final = 100
 DECIDED_HERE: Final = (Result.MALFORMED, Result.BAD_SIGNATURE, Result.WRONG_CLUSTER, Result.UNKNOWN_LABEL)
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -47,7 +49,7 @@ class FeedbackEndpoint(Collector):
             posted = read_request(body)
         except Refused as error:
             return error.status, JSON_HEADERS, orjson.dumps({"error": str(error)})
-        judged = judge(posted, self._ring, self._identity)
+        judged = await self._judge(posted)
         items = [entry for entry in judged if isinstance(entry, Item)]
         try:
             results = await self._forwarder.submit(items) if items else []
@@ -61,6 +63,14 @@ class FeedbackEndpoint(Collector):
             if isinstance(entry, Answer):
                 self._refused[self._counted_as(entry.revision), entry.result] += 1
         return 200, JSON_HEADERS, orjson.dumps({"results": [_written(answer) for answer in answers]})
+
+    async def _judge(self, posted: list[Any]) -> list[Item | Answer]:
+        judge = Judge(self._ring, self._identity)
+        judged: list[Item | Answer] = []
+        for start in range(0, len(posted), AT_ONCE):
+            judged += judge.judge(posted[start : start + AT_ONCE])
+            await asyncio.sleep(0)  # predictions must not wait for a thousand signatures
+        return judged
 
     def collect(self) -> Iterable[Metric]:
         """Items this pod refused; every series exists from the start."""

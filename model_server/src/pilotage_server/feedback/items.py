@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from pilotage_server.feedback.classes import Identity
+from pilotage_server.feedback.classes import MAX_CLASS_LENGTH, Identity
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.results import REASONS, Result
 from pilotage_server.feedback.token import Forged, Token, Unreadable, open_token
@@ -19,7 +19,6 @@ from pilotage_server.feedback.wire import Item
 
 MAX_BODY_BYTES: Final = 1_000_000
 MAX_ITEMS: Final = 1_000
-MAX_LABEL_LENGTH: Final = 256
 _CLUSTER_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 
 
@@ -62,10 +61,17 @@ def read_request(body: bytes) -> list[Any]:
     return items
 
 
-def judge(posted: Sequence[Any], ring: KeyRing, identity: Identity) -> list[Item | Answer]:
-    """For each posted item what to hand to the collector, or its final answer. Each token is opened once."""
-    opened: dict[str, Token | Answer] = {}
-    return [_judge_one(item, ring, identity, opened) for item in posted]
+class Judge:
+    """Judges the items of one request; each token is opened once, however many rows of it are labelled."""
+
+    def __init__(self, ring: KeyRing, identity: Identity) -> None:
+        self._ring = ring
+        self._identity = identity
+        self._opened: dict[str, Token | Answer] = {}
+
+    def judge(self, posted: Sequence[Any]) -> list[Item | Answer]:
+        """For each posted item what to hand to the collector, or its final answer."""
+        return [_judge_one(item, self._ring, self._identity, self._opened) for item in posted]
 
 
 def _judge_one(posted: Any, ring: KeyRing, identity: Identity, opened: dict[str, Token | Answer]) -> Item | Answer:
@@ -76,7 +82,7 @@ def _judge_one(posted: Any, ring: KeyRing, identity: Identity, opened: dict[str,
         return _malformed("token: must be the string parameters.feedback_token of a prediction")
     if isinstance(label, int) and not isinstance(label, bool):
         label = str(label)
-    if not isinstance(label, str) or len(label) > MAX_LABEL_LENGTH:
+    if not isinstance(label, str) or len(label) > MAX_CLASS_LENGTH:
         return _malformed("label: must be the name of a class")
     token = opened.get(text)
     if token is None:

@@ -18,8 +18,9 @@ from pilotage_server.feedback.results import Result
 
 REVISIONS_PATH: Final = "/v1/revisions"
 LABELS_PATH: Final = "/v1/labels"
-MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
-MAX_MESSAGE_ITEMS: Final = 10_000
+MAX_MESSAGE_ITEMS: Final = 5_000
+MAX_MESSAGE_BYTES: Final = 6 * 1024 * 1024
+"""More than 5,000 items take with the longest names and every character escaped."""
 WINDOW_MS: Final = 60_000
 """How far the clocks of two nodes of one cluster may differ before messages and tokens are refused."""
 TIME_HEADER: Final = "x-pilotage-time"
