@@ -222,6 +222,11 @@ def test_predictions_no_token_can_hold_are_refused(ring, predicted, says):
         TokenSigner(ring, an_identity()).sign(predicted, None, 0.0)
 
 
+def test_an_array_of_wide_integers_is_refused_rather_than_signed_byte_by_byte(ring):
+    with pytest.raises(ValueError, match="give a list of ints, not an array"):
+        TokenSigner(ring, an_identity()).sign(np.array([1, 2]), None, 0.0)
+
+
 def test_probabilities_of_another_shape_are_refused(ring):
     with pytest.raises(ValueError, match=r"shape \(1, 2\); expected \(1, 3\)"):
         TokenSigner(ring, an_identity()).sign([0], np.array([[0.5, 0.5]]), 0.0)

@@ -109,6 +109,8 @@ class TokenSigner:
         rows = bytes(predicted)
         if not 1 <= len(rows) <= MAX_ROWS:
             raise ValueError(f"predicted: {len(rows)} rows; a token holds 1 to {MAX_ROWS}")
+        if len(rows) != len(predicted):  # bytes() of an array of wide integers is its memory
+            raise ValueError("predicted: give a list of ints, not an array")
         if max(rows) >= self._classes:
             raise ValueError(f"predicted: class index {max(rows)}; the model has {self._classes} classes")
         flags = 0
