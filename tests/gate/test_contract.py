@@ -216,3 +216,11 @@ def test_a_class_the_model_does_not_know_is_found_at_start():
     analysis = an_analysis(RECALL | {"class": "8"})
     with pytest.raises(GateSpecError, match=r"spec\.gates\[0\]\.class: '8' is not a class.*are a, b, c"):
         analysis.start(CLASSES, SHARES)
+
+
+def test_the_state_survives_a_store_that_drops_nulls():
+    analysis = an_analysis()
+    state = analysis.start(classes=CLASSES, shares=SHARES)
+
+    assert "null" not in json.dumps(state)
+    assert "null" not in json.dumps(analysis.update(state, a_block(1.0, step=0)))

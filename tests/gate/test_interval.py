@@ -4,6 +4,8 @@ from math import exp, log
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import binom
 
@@ -98,3 +100,19 @@ def test_the_true_difference_is_rarely_left_at_any_look():
         missed_below, missed_above = missed_below + below, missed_above + above
     assert missed_below / 150 <= 0.065
     assert missed_above / 150 <= 0.065
+
+
+strata = st.lists(
+    st.tuples(st.integers(1, 200_000), st.floats(0, 1), st.sampled_from([-1.0, -0.01, 0.1, 0.9, 1.0])),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(strata=strata)
+@settings(deadline=None, max_examples=80)
+def test_any_counts_have_an_interval_around_their_estimate(strata):
+    n = [trials for trials, _, _ in strata]
+    s = [round(trials * share) for trials, share, _ in strata]
+    found = bounds(s, n, [a for _, _, a in strata], (-10.0, 10.0))
+    assert -10 <= found.lower <= found.estimate <= found.upper <= 10

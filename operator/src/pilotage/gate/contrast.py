@@ -13,6 +13,7 @@ from typing import Final
 
 _TOLERANCE: Final = 1e-12
 _TINY: Final = 1e-300
+_ALL_BUT_ONE: Final = 1 - 2**-53  # a rate of 1 would make any failure infinitely surprising
 _ROUNDS: Final = 100
 
 
@@ -52,13 +53,17 @@ def tilt(
     for m, x, y in zip(n, a, t, strict=True):
         pull = multiplier * x
         both = m + pull
-        root = sqrt(max(both * both - 4 * pull * m * y, 0.0))
+        square = both * both - 4 * pull * m * y
+        root = sqrt(square) if square > 0 else 0.0
         # Two forms of one root: each is free of cancellation where the other is not.
         q = 2 * m * y / (both + root) if both + root > 0 else (both - root) / (2 * pull)
-        q = min(max(q, _TINY), 1.0)
+        if q < _TINY:
+            q = _TINY
+        elif q > _ALL_BUT_ONE:
+            q = _ALL_BUT_ONE
         point.append(q)
         value += x * q
-        if root > 0:
+        if root:
             slope += x * x * q * (1 - q) / root
     return point, value, slope
 

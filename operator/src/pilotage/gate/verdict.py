@@ -24,9 +24,9 @@ class GateVerdict:
 
     ``stable``: stable's metric over the same mix. ``log_e_pass`` is the least, ``log_e_fail`` the greatest over the
     gate's tests. ``labels``: ``{arm: {cluster: n}}`` in the gate's own denominator; ``step_labels``: ``{arm: n}`` since
-    the last change of weight. ``blocks``: closed so far by all of the gate's processes; a caller that looks again from an
-    older state must keep every state in which this has grown, for a bet once seen is never taken back. ``eta``: seconds
-    to a pass at the pace of the last hour, None if there is no such pace.
+    the last change of weight. ``blocks``: closed so far by all of the gate's processes; a caller that looks again
+    from an older state must keep every state in which this has grown: a bet once seen is never taken back.
+    ``eta``: seconds to a pass at the pace of the last hour, None if there is no such pace.
     """
 
     name: str
