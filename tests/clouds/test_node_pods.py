@@ -154,6 +154,15 @@ def test_readiness_follows_the_probe(space: Namespace, image: str) -> None:
     space.await_ready("moody")
 
 
+def test_what_others_write_into_a_status_is_put_right(space: Namespace, image: str) -> None:
+    """The node controller marks the pods of a node unready when it misses its lease."""
+    space.apply(a_pod("marked", a_container(image)))
+    space.await_ready("marked")
+    wrong = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    space.kubectl("patch", "pod", "marked", "--subresource=status", "-p", json.dumps(wrong))
+    space.await_ready("marked")
+
+
 def test_a_startup_probe_holds_back_the_others(space: Namespace, image: str) -> None:
     started = {"exec": {"command": ["test", "-e", "/go/on"]}, "periodSeconds": 1, "failureThreshold": 60}
     container = a_container(

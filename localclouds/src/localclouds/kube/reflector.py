@@ -24,6 +24,8 @@ PAGE = "500"
 # The server ends a watch by itself before its own limit (30 to 60 minutes): short enough to spread
 # reconnects.
 WATCH_SECONDS = "600"
+# A watch that ends sooner is a server in trouble: asking it again at once would make it worse.
+_HEALTHY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +85,11 @@ class Reflector:
             try:
                 if not self._version:
                     await self._list()
+                began = asyncio.get_running_loop().time()
                 await self._watch()
-                backoff = backoff.reset()
-                continue
+                if asyncio.get_running_loop().time() - began > _HEALTHY_S:
+                    backoff = backoff.reset()
+                    continue
             except Gone:
                 self._version = ""
                 continue

@@ -103,8 +103,13 @@ class Agent:
         if is_terminating(obj):
             pod.update(obj)
         task = asyncio.create_task(pod.run())
-        task.add_done_callback(lambda _task: self._running.pop(uid, None))
+        task.add_done_callback(lambda task: self._pod_over(uid, task))
         self._running[uid] = (pod, task)
+
+    def _pod_over(self, uid: str, task: asyncio.Task[None]) -> None:
+        self._running.pop(uid, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("pod.broken uid=%s", uid, exc_info=error)
 
     def _begin_again(self, obj: Json) -> None:
         for current in self._pods.items.values():
@@ -134,6 +139,8 @@ async def run_agent(facts: Facts, stopped: asyncio.Event) -> None:
     """Run the node agent of a cloud until `stopped`."""
     folder = facts.path / "node"
     (folder / "root").mkdir(parents=True, exist_ok=True)
+    # Secrets and tokens of pods are below it.
+    folder.chmod(0o700)
     killed = reaper.kill_marked(f"{facts.path}#")
     isolation = best_isolation(folder)
     run = f"{facts.path}#{secrets.token_hex(8)}"

@@ -8,6 +8,7 @@ its surroundings, not the API.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +29,8 @@ from localclouds.node.probes import HandlerFailed, Target
 from localclouds.node.process import Process, StartFailed, run_inside
 from localclouds.node.status import Record, Running, Terminated, Waiting
 from localclouds.node.terminationlog import TerminationLog
+
+_log = logging.getLogger(__name__)
 
 # A kubelet begins at 10 s and ends at 5 min; a local cloud is for people who wait for it (KEP-4603 has 1 s
 # and 60 s).
@@ -156,7 +159,9 @@ class Container:
         finally:
             watching.cancel()
             process.kill()
-        await asyncio.gather(watching, return_exceptions=True)
+        for defect in await asyncio.gather(watching, return_exceptions=True):
+            if isinstance(defect, Exception):
+                _log.error("container.watch_broken id=%s", container_id, exc_info=defect)
         reason = "Completed" if code == 0 else "Error"
         return self._ended(reason, self._ending.message(code), code, started_at, container_id)
 

@@ -56,11 +56,20 @@ class Pod:
         self._containers: list[Container] = []
 
     def update(self, pod: Json) -> None:
-        """The pod changed: labels and annotations may have, and someone may have asked for its deletion, or
-        for a faster one.
+        """The pod changed: what it tells its containers may have, what others wrote into its status, or its
+        deletion was asked for.
         """
+        if _version(pod) < _version(self._pod):
+            # Older than our own last write, whose answer we have: only the status is ours, the rest is news
+            # all the same.
+            pod = {**pod, "status": self._pod.get("status", {})}
+        elif self._sent is not None and not _says(pod, self._sent):
+            # The node controller marks pods unready when it misses the node's lease; nobody else would
+            # correct that.
+            self._sent = None
+        if any(pod["metadata"].get(field) != self._pod["metadata"].get(field) for field in ("labels", "annotations")):
+            self._volumes.pod_changed()
         self._pod = pod
-        self._volumes.pod_changed()
         if is_terminating(pod):
             self._ending.set()
             if self._deadline is not None:
@@ -304,7 +313,8 @@ class Pod:
         answer = await self._machine.api.patch(f"{self._path}/status", body)
         self._sent = status
         # Transition times of the next status come from here; the watch may bring it later.
-        self._pod = {**self._pod, "status": answer.get("status", {})}
+        metadata = {**self._pod["metadata"], "resourceVersion": answer["metadata"]["resourceVersion"]}
+        self._pod = {**self._pod, "metadata": metadata, "status": answer.get("status", {})}
 
     def _tell(self, kind: str, reason: str, message: str) -> None:
         self._machine.events.tell(self._pod, kind, reason, message)
@@ -318,3 +328,13 @@ class Pod:
     def _path(self) -> str:
         namespace, name = self._names
         return f"/api/v1/namespaces/{namespace}/pods/{name}"
+
+
+def _version(pod: Json) -> int:
+    # Resource versions may be compared as numbers (KEP-5504).
+    return int(pod["metadata"]["resourceVersion"])
+
+
+def _says(pod: Json, sent: Json) -> bool:
+    found = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions") or ()}
+    return all(found.get(condition["type"]) == condition["status"] for condition in sent["conditions"])

@@ -107,7 +107,7 @@ async def handle(handler: Json, target: Target, timeout_s: float) -> None:
                 raise HandlerFailed(f"{', '.join(handler) or 'no handler'}: not known to the local node agent")
     except TimeoutError as error:
         raise HandlerFailed(f"no answer within {timeout_s:g} s") from error
-    except (OSError, aiohttp.ClientError, StartFailed) as error:
+    except (OSError, ValueError, aiohttp.ClientError, StartFailed) as error:
         raise HandlerFailed(str(error) or type(error).__name__) from error
 
 
