@@ -341,7 +341,7 @@ def test_a_foreign_object_of_our_name_is_never_written_over():
     world.run(60)
 
     assert world.members["aws"].objects == {}
-    assert world.reason("Progressing") == "WaitingForMember"
+    assert world.reason("Progressing") == "NameTaken"
     assert "digits-stable exists and is not ours" in world.status.message
     told(world, "name-taken")
 

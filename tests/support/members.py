@@ -144,7 +144,7 @@ class Member:
         """The share of traffic a revision has now."""
         return self.shares[-1][1].get(revision, 0.0) if self.shares else 0.0
 
-    def _answered(self, revision: str, until: float) -> float:
+    def answered(self, revision: str, until: float) -> float:
         """Labelled requests a revision has answered until then."""
         total = 0.0
         for index, (start, shares) in enumerate(self.shares):
@@ -186,7 +186,7 @@ class Member:
         self, revision: str, since: float, until: float, quality: Mapping[str, Quality]
     ) -> dict[str, dict[str, int]]:
         model = quality.get(revision, Quality())
-        before, after = self._answered(revision, since), self._answered(revision, until)
+        before, after = self.answered(revision, since), self.answered(revision, until)
         cells: dict[str, dict[str, int]] = {}
         for actual, predicted, share in _cells(model):
             cells.setdefault(actual, {})[predicted] = int(after * share) - int(before * share)

@@ -49,8 +49,8 @@ class World:
         self.asked: dict[tuple[str, ...], Query] = {}
         self.trace = Storyline(BEGINNING)
         self.hub_writes = 0
-        self.crash_after: int | None = None
-        self._writes_left: int | None = None
+        self.writes = 0
+        self.crash_before: int | None = None
         self._requeue_at: float | None = None
         self._cache: dict[str, tuple[Any, ModelRevision]] = {}
 
@@ -235,7 +235,11 @@ class World:
         decision = decide(self.observed(), self.now)
         self._requeue_at = self.now + decision.requeue_after_s if decision.requeue_after_s is not None else None
         before = self._fingerprint()
-        self._carry_out(decision)
+        try:
+            self._carry_out(decision)
+        except Crash:
+            self.restart()
+            return True
         for member in self.members.values():
             member.settle(self.now)
         return self._fingerprint() != before
@@ -260,7 +264,6 @@ class World:
     def _carry_out(self, decision: Decision) -> None:
         """The order of `plan.decision`; a crash may fall after any write."""
         assert self.deployment is not None
-        self._writes_left, self.crash_after = self.crash_after, None
         self.trace.tell(self.now, self.observed(), decision)
         for revision in decision.create:
             self._write()
@@ -292,12 +295,10 @@ class World:
         member.obey(intent, self.now)
 
     def _write(self, *, count: bool = True) -> None:
-        if self._writes_left is not None:
-            if self._writes_left == 0:
-                self._writes_left = None
-                raise Crash
-            self._writes_left -= 1
+        self.writes += 1
         self.hub_writes += count
+        if self.writes == self.crash_before:
+            raise Crash
 
 
 def _through_json(value: Any) -> Any:

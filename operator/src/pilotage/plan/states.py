@@ -36,6 +36,7 @@ _TROUBLE = (
     Reason.NO_CLUSTER_MATCHES,
     Reason.NAME_TAKEN,
     Reason.UNCLAIMED,
+    Reason.GATEWAY_MISSING,
     Reason.APPLY_REFUSED,
     Reason.FORBIDDEN,
     Reason.ROUTE_NOT_ACCEPTED,

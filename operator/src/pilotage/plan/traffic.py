@@ -8,7 +8,7 @@ that carries traffic never changes what it selects. So every layout is safe to a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, floor
 
 from pilotage.api import names
@@ -141,6 +141,9 @@ def _by_replicas(sight: Sight, want: Want, deployment: str, replicas: int) -> La
     live = sight.selectors.get(deployment)
     if want.canary is None:
         return _base_only(sight, want, deployment, replicas, live)
+    if set(sight.arms) - {want.base, want.canary}:
+        # A third arm would share the traffic too: everything back to base first.
+        return replace(_base_only(sight, want, deployment, replicas, live), in_effect=False, clean=False)
     if want.weight == 100:
         return _canary_only(sight, want, want.canary, deployment, replicas, live)
     return _shared(sight, want, want.canary, deployment, replicas, live)

@@ -12,7 +12,7 @@ from pilotage.plan.deadlines import lacks_progress
 from pilotage.plan.looks import begin
 from pilotage.plan.progress import baseline_for, held_back, ready_to_start
 from pilotage.plan.scene import Draft, Obstacle, Scene
-from pilotage.plan.waves import current_wave, is_full, members, next_wave, obstacle_in
+from pilotage.plan.waves import current_wave, is_full, members, next_wave, obstacle_in, settled_on
 
 
 def why_not_further(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Obstacle:
@@ -42,9 +42,10 @@ def _before_a_wave(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Obstac
         return Obstacle(reason=Reason.NO_CLUSTER_MATCHES, message="no cluster is left to take the revision")
     name, clusters = upcoming
     if (obstacle := obstacle_in(scene, clusters)) is not None:
-        return Obstacle(reason=Reason.WAITING_FOR_MEMBER, message=f"wave {name} waits; {obstacle.message}")
+        return _held_by(obstacle, name)
     if ready_to_start(scene, draft) is None:
-        where = ", ".join(clusters)
+        stable = draft.status.stable_revision or ""
+        where = ", ".join(cluster for cluster in clusters if not settled_on(scene, cluster, stable))
         return Obstacle(
             reason=Reason.WAITING_FOR_WEIGHT, message=f"wave {name} waits for {where} to be on stable alone"
         )
@@ -52,6 +53,13 @@ def _before_a_wave(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Obstac
     return problem or Obstacle(
         reason=Reason.WAITING_FOR_BASELINE, message=f"wave {name} waits for the recent traffic of {', '.join(clusters)}"
     )
+
+
+def _held_by(obstacle: Obstacle, wave: str) -> Obstacle:
+    """What a person has to repair keeps its own reason; a member that is away is waited for."""
+    to_repair = (Reason.NAME_TAKEN, Reason.UNCLAIMED, Reason.GATEWAY_MISSING)
+    reason = obstacle.reason if obstacle.reason in to_repair else Reason.WAITING_FOR_MEMBER
+    return Obstacle(reason=reason, message=f"wave {wave} waits; {obstacle.message}")
 
 
 def evidence_problem(scene: Scene, draft: Draft) -> Obstacle | None:
@@ -67,7 +75,7 @@ def _what_ails(scene: Scene, draft: Draft, rollout: RolloutRecord, wave: WaveRec
     """Why a weight is not in effect: a member, its pods, its gateway."""
     clusters = members(scene, wave)
     if (obstacle := obstacle_in(scene, clusters)) is not None:
-        return Obstacle(reason=Reason.WAITING_FOR_MEMBER, message=f"wave {wave.name} waits; {obstacle.message}")
+        return _held_by(obstacle, wave.name)
     for cluster in clusters:
         if (problem := apply_problem(scene, cluster)) is not None:
             return problem
