@@ -181,16 +181,16 @@ async def test_a_connection_is_recycled_by_announcement(iris: Path, trust: tuple
 
 
 async def test_an_old_connection_is_recycled_too(iris: Path, trust: tuple[str, str]) -> None:
-    with running_server(iris / "bundle", *trust, env={"PILOTAGE_SERVER_CONNECTION_SECONDS": "0.3"}) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    env = {"PILOTAGE_SERVER_CONNECTION_SECONDS": "0.3", "PILOTAGE_SERVER_CONNECTION_REQUESTS": "1000000"}
+    with running_server(iris / "bundle", *trust, env=env) as server:
         started = asyncio.get_running_loop().time()
-        count = 0
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         async with asyncio.timeout(10):
             while (await exchange(reader, writer))[1].get("connection") != "close":
-                count += 1
+                pass
 
-        assert asyncio.get_running_loop().time() - started >= 0.25
-        assert count < 100
+        assert asyncio.get_running_loop().time() - started >= 0.29
+        assert await reader.read() == b""
         writer.close()
 
 

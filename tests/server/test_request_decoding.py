@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage_server.serve.errors import Rejected
@@ -41,17 +41,20 @@ def is_safe(body: bytes) -> bool:
     return rows.ndim == 2 and 1 <= len(rows) <= 8 and rows.shape[1] == 3 and bool(np.isfinite(rows).all())
 
 
+@settings(deadline=None)
 @given(requests | json_values)
 def test_any_json_is_read_or_refused(document: Any) -> None:
     assert is_safe(json.dumps(document).encode())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with pytest.raises(Rejected):
         read_infer(body, SIGNATURE)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.floats(-1e300, 1e300)] * 3), min_size=1, max_size=8))
 def test_matrix_and_named_features_are_the_same_rows(rows: list[tuple[float, ...]]) -> None:
     matrix = {"name": "x", "datatype": "FP64", "shape": [len(rows), 3], "data": [list(row) for row in rows]}

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
@@ -24,6 +24,7 @@ def evaluated(rows: list[tuple[int, int]]) -> dict[str, object]:
         return evaluate(actual, predicted, probabilities, ("a", "b", "c"), seed=1)
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_counts_and_metrics_equal_scikit_learn(rows: list[tuple[int, int]]) -> None:
     actual, predicted = zip(*rows, strict=True)
@@ -44,6 +45,7 @@ def test_counts_and_metrics_equal_scikit_learn(rows: list[tuple[int, int]]) -> N
             assert of_class["f1"]["value"] == pytest.approx(f1[i])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 300))
 def test_wilson_equals_scipy(hits: int, trials: int) -> None:
     expected = binomtest(min(hits, trials), trials).proportion_ci(0.95, method="wilson")
