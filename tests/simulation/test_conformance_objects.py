@@ -8,7 +8,6 @@ from pilotage.kube import (
     AlreadyExists,
     Conflict,
     Invalid,
-    Key,
     NotFound,
     Object,
     Resource,
@@ -324,65 +323,6 @@ async def test_a_name_can_be_used_again_by_a_new_object(subject: Subject) -> Non
     assert version_of(second) > version_of(first)
 
 
-@pytest.mark.parametrize(
-    ("selector", "expected"),
-    [
-        ("", {"a", "b", "c"}),
-        ("tier=web", {"a"}),
-        ("tier==web", {"a"}),
-        ("tier!=web", {"b", "c"}),
-        ("tier", {"a", "b"}),
-        ("!tier", {"c"}),
-        ("tier in (web,db)", {"a", "b"}),
-        ("tier notin (web)", {"b", "c"}),
-        ("tier=db,zone=x", {"b"}),
-        ("tier=db,zone=y", set()),
-    ],
-)
-async def test_labels_select(subject: Subject, selector: str, expected: set[str]) -> None:
-    await subject.api.create(CONFIG_MAPS, subject.config_map("a", labels={"tier": "web"}))
-    await subject.api.create(CONFIG_MAPS, subject.config_map("b", labels={"tier": "db", "zone": "x"}))
-    await subject.api.create(CONFIG_MAPS, subject.config_map("c"))
-
-    listing = await subject.api.list(CONFIG_MAPS, namespace=subject.namespace, labels=selector)
-
-    assert {item["metadata"]["name"] for item in listing.items} - {"kube-root-ca.crt"} == expected
-
-
-async def test_fields_select(subject: Subject) -> None:
-    for name in ("a", "b"):
-        await subject.api.create(CONFIG_MAPS, subject.config_map(name))
-
-    listing = await subject.api.list(CONFIG_MAPS, namespace=subject.namespace, fields="metadata.name=b")
-
-    assert [item["metadata"]["name"] for item in listing.items] == ["b"]
-
-
-async def test_listed_objects_are_whole_but_for_managed_fields(subject: Subject) -> None:
-    made = [await subject.api.create(GADGETS, subject.gadget(name)) for name in ("a", "b")]
-
-    listing = await subject.api.list(GADGETS, namespace=subject.namespace)
-
-    assert list(listing.items) == [_slim(found) for found in made]
-    assert int(listing.version) >= max(version_of(found) for found in made)
-
-
-async def test_keys_are_listed_with_their_versions(subject: Subject) -> None:
-    made = [await subject.api.create(GADGETS, subject.gadget(name)) for name in ("a", "b")]
-
-    listing = await subject.api.list_keys(GADGETS, namespace=subject.namespace)
-
-    assert listing.versions == {Key.of(found): version_of(found) for found in made}
-
-
-async def test_an_empty_namespace_lists_all(subject: Subject) -> None:
-    await subject.api.create(GADGETS, subject.gadget())
-
-    listing = await subject.api.list(GADGETS)
-
-    assert subject.key() in {Key.of(item) for item in listing.items}
-
-
 async def test_a_schema_fills_in_prunes_and_refuses(subject: Subject) -> None:
     made = await subject.api.create(GADGETS, subject.gadget(unknown="x", steps=[{}]))
 
@@ -406,7 +346,3 @@ async def _with_finalizer(subject: Subject) -> Object:
     manifest = subject.gadget()
     manifest["metadata"]["finalizers"] = ["pilotage.dev/cleanup"]
     return await subject.api.create(GADGETS, manifest)
-
-
-def _slim(found: Object) -> Object:
-    return {**found, "metadata": {n: v for n, v in found["metadata"].items() if n != "managedFields"}}
