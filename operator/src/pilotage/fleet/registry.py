@@ -108,6 +108,7 @@ class Fleet:
             probing=outside.probing,
             jitter=outside.jitter,
             namespaces=outside.namespaces,
+            pinned=self._pinned,
             claim=self._claim,
             skew_s=outside.skew_s,
             on_link=outside.on_link,
@@ -136,17 +137,22 @@ class Fleet:
             if self._rank(holder, identity) <= self._rank(name, identity):
                 raise NotUsable(
                     Reason.DUPLICATE_CLUSTER,
-                    f"{name}: leads to the same cluster as MemberCluster {holder} (kube-system {identity}); "
+                    f"leads to the same cluster as MemberCluster {holder} (kube-system {identity}); "
                     "delete one of the two",
                 )
-            self._lives[holder].supervisor.reconnect()  # it will meet our claim
+            self._lives[holder].supervisor.disown()  # it will meet our claim
         self._claims = {held: by for held, by in self._claims.items() if by != name}
         self._claims[identity] = name
 
     def _rank(self, name: str, identity: str) -> tuple[bool, float, str]:
         """Who was there first: whose identity is pinned, then the older object, then the name."""
-        member = self._lives[name].supervisor.member
+        member = self._outside.members().get(name) or self._lives[name].supervisor.member
         return (member.cluster_uid != identity, member.metadata.creation_timestamp, name)
+
+    def _pinned(self, name: str) -> str:
+        """The identity in the MemberCluster's status as it is now."""
+        member = self._outside.members().get(name)
+        return member.cluster_uid if member else ""
 
     def _let_twins_try(self) -> None:
         for life in self._lives.values():
@@ -222,4 +228,5 @@ class Fleet:
 
     def forget(self, key: Key) -> None:
         """The ModelDeployment is gone."""
-        self.set_intents(key, {})
+        for life in self._lives.values():
+            life.supervisor.syncer.forget(key)

@@ -46,9 +46,9 @@ class Probing:
 class Surroundings:
     """What a supervisor is given: the outside world as values and callables.
 
-    `claim` is asked with the cluster's identity and raises NotUsable for a twin. `skew_s` is how far the member's
-    clock was from ours at its last answer, None before. `on_link` is told of every change of the link, `on_change` of
-    every ModelDeployment that something changed for.
+    `pinned` is the identity in the MemberCluster's status. `claim` raises NotUsable for the identity of a twin.
+    `skew_s` is how far the member's clock was from ours at its last answer, None before. `on_link` is told of every
+    change of the link, `on_change` of every ModelDeployment that something changed for.
     """
 
     connect: Connect
@@ -57,6 +57,7 @@ class Surroundings:
     probing: Probing
     jitter: Jitter
     namespaces: Callable[[], frozenset[str]]
+    pinned: Callable[[str], str]
     claim: Callable[[str, str], None]
     skew_s: Callable[[str], float | None]
     on_link: Callable[[str], None]
@@ -116,6 +117,11 @@ class Supervisor:
         self._backoff = self._backoff.reset()
         self._changed.set()
 
+    def disown(self) -> None:
+        """Another MemberCluster has this cluster by right: what was met was not ours, begin anew."""
+        self.identity = ""
+        self.reconnect()
+
     def refresh_namespaces(self) -> None:
         """The set of namespaces to follow may have changed."""
         self._poke.set()
@@ -126,7 +132,7 @@ class Supervisor:
             return self.link
         cache = self._session.caches.get(namespace) if self._session else None
         if cache is not None and cache.forbidden:
-            return Barred(reason=Reason.FORBIDDEN, message=f"{self.name}: {cache.forbidden}; {_REMEDY}")
+            return Barred(reason=Reason.FORBIDDEN, message=f"{cache.forbidden}; {_REMEDY}")
         return self.link if cache is not None and cache.is_synced else Connecting()
 
     def cache(self, namespace: str) -> NamespaceCache | None:
@@ -179,17 +185,19 @@ class Supervisor:
             found = await api.get(NAMESPACES, IDENTITY)
         except Forbidden as error:
             raise NotUsable(
-                Reason.FORBIDDEN, f"{self.name}: may not get namespace kube-system; {_REMEDY} ({error.message})"
+                Reason.FORBIDDEN, f"may not get namespace kube-system; {_REMEDY} ({error.message})"
             ) from None
-        self.identity = str(found["metadata"]["uid"])
-        pinned = self._member.cluster_uid
-        if pinned and pinned != self.identity:
+        identity = str(found["metadata"]["uid"])
+        # what this process has seen counts too: the status may not have been written yet
+        pinned = self._around.pinned(self.name) or self.identity
+        if pinned and pinned != identity:
             raise NotUsable(
                 Reason.IDENTITY_CHANGED,
-                f"{self.name}: the credential leads to cluster {self.identity}, it was {pinned}; put the right "
+                f"the credential leads to cluster {identity}, it was {pinned}; put the right "
                 "kubeconfig into the Secret, or delete and create the MemberCluster to accept the new one",
             )
-        self._around.claim(self.name, self.identity)
+        self._around.claim(self.name, identity)
+        self.identity = identity
         self._check_skew()
 
     async def _follow(self, session: _Session, tasks: asyncio.TaskGroup) -> None:
@@ -270,7 +278,7 @@ class Supervisor:
         if skew_s is not None and abs(skew_s) > MAX_SKEW_S:
             raise NotUsable(
                 Reason.CLOCK_SKEW,
-                f"{self.name}: its clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the hub's; "
+                f"its clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the hub's; "
                 "set both by NTP: labels are counted by time",
             )
 
@@ -279,14 +287,14 @@ class Supervisor:
             case Unauthorized():
                 return Barred(reason=Reason.UNAUTHORIZED, message=self._unauthorized(error))
             case Forbidden():
-                return Barred(reason=Reason.FORBIDDEN, message=f"{self.name}: {error.message}; {_REMEDY}")
+                return Barred(reason=Reason.FORBIDDEN, message=f"{error.message}; {_REMEDY}")
             case Untrusted():
                 return self._lost(f"{error.message}; check certificate-authority-data and the address")
             case _:
                 return self._lost(str(error))
 
     def _unauthorized(self, error: ApiError) -> str:
-        return f"{self.name}: the credential is not accepted ({error.message}); renew the kubeconfig in its Secret"
+        return f"the credential is not accepted ({error.message}); renew the kubeconfig in its Secret"
 
     def _lost(self, message: str) -> Lost:
         since = self.link.since if isinstance(self.link, Lost) else self._around.clock.now().timestamp()

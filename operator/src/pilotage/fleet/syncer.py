@@ -3,7 +3,8 @@
 Level-triggered: what is wanted is derived by others and kept here only to be compared; a crash loses nothing. Rules:
 
 - an object that already says everything that is wanted is not written;
-- a name that is not in the cache is read first, and one that exists without our origin is *taken*: not written, told;
+- a name that is not in the cache is read first, and one that exists without our origin is *taken*: told, looked at
+  again every 30 s, and as long as it is wanted nothing at all is written;
 - nothing is deleted but what `Wanted.delete` names, is ours by origin, and by its uid;
 - a refusal (4xx) goes on with the other objects and is told; anything transient ends the round and is tried again;
 - writes happen only while leading.
@@ -24,7 +25,6 @@ from pilotage.api.reasons import Reason
 from pilotage.fleet.cache import BY_KIND, NamespaceCache, Notify
 from pilotage.kube import (
     Api,
-    ApiError,
     Conflict,
     Forbidden,
     Key,
@@ -36,7 +36,6 @@ from pilotage.kube import (
     is_subset,
     stamped,
 )
-from pilotage.kube.resources import HTTP_ROUTES, SERVICES
 
 INTENT_ANNOTATION = f"{GROUP}/intent"
 """Digest of what we last applied, on the object: shows what an intent stopped saying."""
@@ -59,6 +58,7 @@ class Wanted:
 class Findings:
     """What a round met: names that are another's, and the last refusal (reason, message)."""
 
+    origin: str = ""
     taken: tuple[Manifest, ...] = ()
     error: tuple[str, str] | None = None
 
@@ -77,11 +77,18 @@ class Line(Protocol):
 
 @dataclass(slots=True)
 class _Round:
-    """One pass over one key's objects."""
+    """One pass over one key's objects in one namespace."""
 
-    taken: list[Manifest] = field(default_factory=list)
+    api: Api
+    cache: NamespaceCache
+    origin: str
+    taken: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     error: tuple[str, str] | None = None
     writes: int = 0
+
+    def refuse(self, error: Rejected, verb: str, resource: Resource, key: Key) -> None:
+        """Keep the first refusal."""
+        self.error = self.error or _refusal(error, verb, resource, key)
 
 
 class Syncer:
@@ -95,15 +102,19 @@ class Syncer:
         self._normalised: dict[tuple[Resource, Key], tuple[Manifest, str]] = {}
 
     def want(self, key: Key, wanted: Wanted | None) -> None:
-        """Replace what the key should have here; None: no opinion any more (nothing is deleted for that)."""
+        """Replace what the key should have here; None: leave alone what is there, and look only at taken names."""
         if wanted is None:
             self._wanted.pop(key, None)
-            self._findings.pop(key, None)
-            self._line.forget(key)
         elif self._wanted.get(key) != wanted:
             self._wanted[key] = wanted
             self._line.succeed(key)
             self._line.add(key)
+
+    def forget(self, key: Key) -> None:
+        """The ModelDeployment is gone."""
+        self._wanted.pop(key, None)
+        self._findings.pop(key, None)
+        self._line.forget(key)
 
     def findings(self, key: Key) -> Findings:
         """What the last round of this key met."""
@@ -116,7 +127,7 @@ class Syncer:
 
     def look_at_all(self, namespace: str) -> None:
         """A namespace's cache is filled (again): compare everything there."""
-        for key in self._wanted:
+        for key in self._wanted.keys() | self._findings.keys():
             if key.namespace == namespace:
                 self._line.add(key)
 
@@ -138,101 +149,104 @@ class Syncer:
                 self._line.done(key)
 
     async def _sync(self, api: Api, cache: NamespaceCache | None, key: Key) -> None:
-        wanted = self._wanted.get(key)
-        if wanted is None or cache is None or not cache.is_synced or not self._leading():
+        wanted, before = self._wanted.get(key), self.findings(key)
+        if cache is None or not cache.is_synced or not self._leading():
             return  # `look_at_all` comes back when that has changed
-        done = _Round()
-        for intent in wanted.apply:
-            if not await self._apply(api, cache, wanted.origin, stamped(intent, annotation=INTENT_ANNOTATION), done):
-                return
-        if done.error is None:
-            for kind, name in wanted.delete:
-                if not await self._delete(api, cache, wanted.origin, BY_KIND[kind], name, done):
-                    return
-        self._finish(key, done)
+        now = _Round(api=api, cache=cache, origin=wanted.origin if wanted else before.origin)
+        for taken in before.taken:
+            await self._live(now, BY_KIND[taken["kind"]], Key.of(taken))
+        if wanted is not None:
+            await self._fulfil(now, key, wanted)
+        self._finish(key, now)
 
-    def _finish(self, key: Key, done: _Round) -> None:
-        findings = Findings(taken=tuple(done.taken), error=done.error)
+    async def _fulfil(self, now: _Round, key: Key, wanted: Wanted) -> None:
+        """All names are looked at before the first write: with one of them taken, nothing is written at all."""
+        intents = [stamped(intent, annotation=INTENT_ANNOTATION) for intent in wanted.apply]
+        found = [await self._live(now, BY_KIND[intent["kind"]], Key.of(intent)) for intent in intents]
+        if any((intent["kind"], intent["metadata"]["name"]) in now.taken for intent in intents):
+            return
+        for intent, live in zip(intents, found, strict=True):
+            # decided anew meanwhile, or not leading any more: the rest of this is not wanted
+            if self._wanted.get(key) is not wanted or not self._leading():
+                return
+            if live is not _UNREADABLE:
+                await self._apply(now, intent, live)
+        for kind, name in wanted.delete if now.error is None else ():
+            if self._wanted.get(key) is not wanted or not self._leading():
+                return
+            await self._delete(now, BY_KIND[kind], name)
+
+    def _finish(self, key: Key, now: _Round) -> None:
+        findings = Findings(origin=now.origin, taken=tuple(now.taken.values()), error=now.error)
         news = findings != self.findings(key)
         self._findings[key] = findings
-        if done.error is None and not done.taken:
+        if now.error is None and not now.taken:
             self._line.succeed(key)
         else:
             self._line.add_after(key, RECHECK_S)
-        if news or done.writes:
+        if news or now.writes:
             self._notify(key)
 
-    async def _apply(self, api: Api, cache: NamespaceCache, origin: str, intent: Manifest, done: _Round) -> bool:
-        """Write one object if it is needed and ours to write; False: not leading any more, stop."""
-        resource, key = BY_KIND[intent["kind"]], Key.of(intent)
-        live = cache.get(resource, key.name)
+    async def _live(self, now: _Round, resource: Resource, key: Key) -> Manifest | None:
+        """The object of this name, asked for if our label selector does not show it; one of others' is noted."""
+        live = now.cache.get(resource, key.name)
         if live is None:
             try:
-                live = await _look_up(api, resource, key)
+                live = await now.api.get(resource, key)
+            except NotFound:
+                return None
             except Forbidden as error:
-                done.error = done.error or _refusal(error, "get", resource, key)
-                return True
-        if live is not None and _origin(live) != origin:
-            done.taken.append(live)
-            return True
+                now.refuse(error, "get", resource, key)
+                return _UNREADABLE
+            live = {"apiVersion": resource.api_version, "kind": resource.kind, **live}
+        if _origin(live) != now.origin:
+            now.taken[resource.kind, key.name] = live
+        return live
+
+    async def _apply(self, now: _Round, intent: Manifest, live: Manifest | None) -> None:
+        """Write one object if it does not say all of the intent yet."""
+        resource, key = BY_KIND[intent["kind"]], Key.of(intent)
         if live is not None and (is_subset(intent, live) or self._is_normalised(resource, key, intent, live)):
-            cache.put(resource, live)
-            return True
-        if resource is HTTP_ROUTES and any(taken.get("kind") == SERVICES.kind for taken in done.taken):
-            return True  # a route must not lead to a Service that is somebody else's
-        if not self._leading():
-            return False
+            now.cache.put(resource, live)
+            return
         try:
-            answer = await api.apply(resource, intent)
+            answer = await now.api.apply(resource, intent)
+        except Conflict:
+            raise
         except Rejected as error:
-            if isinstance(error, Conflict):
-                raise
-            done.error = done.error or _refusal(error, "patch", resource, key)
+            now.refuse(error, "patch", resource, key)
             log.warning("sync.refused", cluster=self._cluster, kind=resource.kind, key=str(key), error=str(error))
-            return True
-        done.writes += 1
+            return
+        now.writes += 1
         log.info("sync.applied", cluster=self._cluster, kind=resource.kind, key=str(key))
-        cache.put(resource, answer)
+        now.cache.put(resource, answer)
         self._normalised.pop((resource, key), None)
         if not is_subset(intent, answer):
             self._normalised[resource, key] = (intent, _moved(answer))
-        return True
 
     def _is_normalised(self, resource: Resource, key: Key, intent: Manifest, live: Manifest) -> bool:
         """Whether the server stored exactly this intent in other words and nothing has moved since."""
         return self._normalised.get((resource, key)) == (intent, _moved(live))
 
-    async def _delete(
-        self, api: Api, cache: NamespaceCache, origin: str, resource: Resource, name: str, done: _Round
-    ) -> bool:
-        live = cache.get(resource, name)
-        if live is None or _origin(live) != origin or live["metadata"].get("deletionTimestamp"):
-            return True
-        if not self._leading():
-            return False
+    async def _delete(self, now: _Round, resource: Resource, name: str) -> None:
+        live = now.cache.get(resource, name)
+        if live is None or _origin(live) != now.origin or live["metadata"].get("deletionTimestamp"):
+            return
         key = Key.of(live)
         try:
-            await api.delete(resource, key, uid=live["metadata"]["uid"])
+            await now.api.delete(resource, key, uid=live["metadata"]["uid"])
         except NotFound:
-            cache.drop(resource, live)
+            now.cache.drop(resource, live)
         except Forbidden as error:
-            done.error = done.error or _refusal(error, "delete", resource, key)
-            return True
-        done.writes += 1
+            now.refuse(error, "delete", resource, key)
+            return
+        now.writes += 1
         log.info("sync.deleted", cluster=self._cluster, kind=resource.kind, key=str(key))
-        return True
 
 
+_UNREADABLE: Manifest = {"metadata": {}}
+"""Stands for an object that we may not get: it is neither there nor absent."""
 _NOTHING = Findings()
-
-
-async def _look_up(api: Api, resource: Resource, key: Key) -> Manifest | None:
-    """The object of this name that our label selector does not show, if there is one."""
-    try:
-        found = await api.get(resource, key)
-    except NotFound:
-        return None
-    return {"apiVersion": resource.api_version, "kind": resource.kind, **found}
 
 
 def _origin(live: Mapping[str, object]) -> str | None:
@@ -245,7 +259,7 @@ def _moved(live: Manifest) -> str:
     return str(metadata.get("generation") or metadata.get("resourceVersion"))
 
 
-def _refusal(error: ApiError, verb: str, resource: Resource, key: Key) -> tuple[str, str]:
+def _refusal(error: Rejected, verb: str, resource: Resource, key: Key) -> tuple[str, str]:
     if isinstance(error, Forbidden):
         return (
             Reason.FORBIDDEN,
