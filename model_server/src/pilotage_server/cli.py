@@ -64,8 +64,7 @@ def serve(
         "ALLOW_UNSIGNED": "true" if allow_unsigned else None,
     }
     try:
-        settings = read_settings(flags, os.environ)
-        code = run_server(settings)
+        code = run_server(read_settings(flags, os.environ))
     except SettingsRefused as refused:
         _end(str(refused), code=2)
     except (Refused, KeysRefused) as refused:

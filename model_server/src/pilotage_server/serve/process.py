@@ -96,14 +96,11 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
     await _until_asked(lifecycle, background)
     await _drain(settings, lifecycle, metrics, data)
     if background is not None:
-        background.cancel()
+        background.cancel()  # last of all: feedback under way got its answers through it
         with contextlib.suppress(asyncio.CancelledError):
             await background
     batcher.close()
-    lifecycle.phase = Phase.DRAINED
-    was_scraped = await lifecycle.last_scrape(settings.shutdown.last_scrape_s)
-    await admin.stop(1.0)
-    _log.info("server.ended", scraped=was_scraped)
+    await _leave(settings, lifecycle, admin)
 
 
 async def _until_asked(lifecycle: Lifecycle, background: asyncio.Task[None] | None) -> None:
@@ -124,6 +121,13 @@ async def _drain(settings: ServeSettings, lifecycle: Lifecycle, metrics: ServerM
     if cut_off:
         _log.warning("server.cut_off", connections=cut_off, after_s=settings.shutdown.finish_s)
     _log.info("server.drained")
+
+
+async def _leave(settings: ServeSettings, lifecycle: Lifecycle, admin: Listener) -> None:
+    lifecycle.phase = Phase.DRAINED
+    was_scraped = await lifecycle.last_scrape(settings.shutdown.last_scrape_s)
+    await admin.stop(1.0)
+    _log.info("server.ended", scraped=was_scraped)
 
 
 async def _listen(listener: Listener, host: str, port: int, flag: str) -> int:
