@@ -1,0 +1,122 @@
+"""What a user writes: `ModelDeployment.spec`, with the schema's defaults filled in. Durations in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Json = Any
+"""A JSON value passed through unread."""
+
+
+class TrafficMode(StrEnum):
+    """How a canary gets its share of the traffic."""
+
+    REPLICAS = "Replicas"
+    GATEWAY = "Gateway"
+
+
+class OnUndecided(StrEnum):
+    """What a rollout does at its deadline."""
+
+    ROLLBACK = "Rollback"
+    HOLD = "Hold"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What is served: an OCI reference with a digest."""
+
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The pods that serve it. Everything but `image` is passed to the pod as written."""
+
+    image: str
+    resources: Mapping[str, Json] | None = None
+    env: tuple[Mapping[str, Json], ...] | None = None
+    node_selector: Mapping[str, str] | None = None
+    tolerations: tuple[Mapping[str, Json], ...] | None = None
+    image_pull_secrets: tuple[Mapping[str, Json], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSelector:
+    """Kubernetes' label selector over MemberClusters; empty matches all."""
+
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+    match_expressions: tuple[Mapping[str, Json], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Which clusters, and how many server pods in each."""
+
+    cluster_selector: LabelSelector
+    replicas_per_cluster: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A canary weight in percent; `pause_s` seconds to stay at least, None: no pause, inf: until a person promotes."""
+
+    weight: int
+    pause_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """Clusters that take a revision together: by name, or every cluster not named before when `clusters` is None."""
+
+    name: str
+    clusters: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSpec:
+    """How a revision travels. Empty `steps` means one step at 100; empty `waves` one wave of all clusters."""
+
+    steps: tuple[Step, ...]
+    waves: tuple[Wave, ...]
+    progress_deadline_s: float
+    max_duration_s: float
+    on_inconclusive: OnUndecided
+    on_insufficient_data: OnUndecided
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisSpec:
+    """How often we look and how sure we must be."""
+
+    interval_s: float
+    alpha: float
+    beta: float
+    min_samples: int
+    min_duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """How requests are divided; `hostnames` for the HTTPRoute of mode Gateway."""
+
+    mode: TrafficMode
+    hostnames: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentSpec:
+    """`ModelDeployment.spec`. `gates` stays JSON: `pilotage.gate` decodes its own subtree."""
+
+    model: Model
+    server: Server
+    placement: Placement
+    rollout: RolloutSpec
+    label_delay_s: float
+    gates: tuple[Mapping[str, Json], ...]
+    analysis: AnalysisSpec
+    traffic: Traffic
+    paused: bool = False
