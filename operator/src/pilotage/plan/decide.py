@@ -103,7 +103,7 @@ def _settle(scene: Scene, draft: Draft) -> Draft:
         for rule in RULES:
             after = rule(scene, after)
         if after == draft:
-            return draft
+            return after
         draft = after
     raise AssertionError(f"the rules do not come to rest: {draft.status}")
 
