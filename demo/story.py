@@ -27,10 +27,11 @@ HELD_AFTER = "25s"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Where the demo plays: running clouds, trained models, our eyes on the hub, and where files go."""
+    """Where the demo plays: running clouds, trained models, the server's image, our eyes on the hub, files' place."""
 
     clouds: Clouds
     models: Models
+    image: str
     hub: Hub
     screen: Screen
     folder: Path
@@ -86,12 +87,12 @@ def _prepare(clouds: Clouds, screen: Screen, folder: Path) -> Stage:
         screen.say(f"  {line}")
     hub = connect(str(clouds["hub"].kubeconfig), None, manifests.NAMESPACE)
     setup.kubectl(clouds["hub"].kubeconfig, "create", "namespace", manifests.NAMESPACE)
-    return Stage(clouds=clouds, models=models, hub=hub, screen=screen, folder=folder)
+    image = images.reference("pilotage.dev/server:dev")
+    return Stage(clouds=clouds, models=models, image=image, hub=hub, screen=screen, folder=folder)
 
 
 def _apply(stage: Stage, version: str) -> None:
-    image = images.reference("pilotage.dev/server:dev")
-    manifest = manifests.model_deployment(stage.models.references[version], image, load.HOSTNAME)
+    manifest = manifests.model_deployment(stage.models.references[version], stage.image, load.HOSTNAME)
     setup.apply(stage.clouds["hub"].kubeconfig, manifest)
 
 
