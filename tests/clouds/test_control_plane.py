@@ -114,6 +114,17 @@ def test_objects_survive_the_death_of_etcd_and_api_server(aws: Cloud) -> None:
     assert get(aws, "namespace", namespace)["metadata"]["name"] == namespace
 
 
+def test_a_cloud_that_was_dead_as_a_whole_comes_back_with_its_objects(aws: Cloud) -> None:
+    namespace = new_namespace(aws)
+
+    with aws.stopped():
+        assert {row["phase"] for row in aws.status()} == {"stopped"}
+        with pytest.raises(ConnectionRefusedError):
+            _tls_handshake(aws, within_s=2)
+
+    assert get(aws, "namespace", namespace)["metadata"]["name"] == namespace
+
+
 def test_a_paused_api_server_answers_nobody_until_it_is_resumed(aws: Cloud) -> None:
     with aws.paused(Component.API_SERVER):
         answer = try_kubectl(aws, "get", "namespaces", "--request-timeout=1s")

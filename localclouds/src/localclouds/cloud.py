@@ -125,26 +125,28 @@ class Cloud:
 
     @contextmanager
     def paused(self, *chosen: Component | str) -> Iterator[None]:
-        """An outage as a block: the components are frozen inside it."""
-        for component in chosen:
+        """An outage as a block: the components (all, if none is named) are frozen inside it."""
+        affected = chosen or (None,)
+        for component in affected:
             self.pause(component)
         try:
             yield
         finally:
-            for component in reversed(chosen):
+            for component in reversed(affected):
                 self.resume(component)
 
     @contextmanager
     def stopped(self, *chosen: Component | str, within_s: float = 120.0) -> Iterator[None]:
-        """An outage as a block: the components are killed before it, started after it, and awaited."""
-        for component in chosen:
+        """An outage as a block: the components (all, if none is named) are stopped before it, awaited after it."""
+        affected = chosen or (None,)
+        for component in affected:
             self.stop(component)
         try:
             yield
         finally:
-            for component in reversed(chosen):
+            for component in reversed(affected):
                 self.start(component)
-            for component in reversed(chosen):
+            for component in reversed(affected):
                 self.await_ready(component, within_s)
 
     @contextmanager

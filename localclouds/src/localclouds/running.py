@@ -31,7 +31,10 @@ from localclouds.state import Facts
 READY_WITHIN_S: Final = 240.0
 """Generous: several instances may start on one busy machine. Four clouds on two idle cores take about ten seconds."""
 
-_ASK_EVERY_S: Final = 0.05
+_FIRST_ASK_AFTER_S: Final = 0.05
+_ASK_EVERY_S: Final = 0.25
+"""Probes begin quickly and then slow down: while four clouds start, asking more often would delay the answer."""
+
 _HOPELESS_RESTARTS: Final = 3
 
 
@@ -174,7 +177,7 @@ class RunningCloud:
         await self._until_ready(component, within_s)
 
     async def _until_ready(self, component: Component, within_s: float) -> None:
-        process, seen = self.processes[component], "nothing"
+        process, seen, pause = self.processes[component], "nothing", _FIRST_ASK_AFTER_S
         before = process.status.restarts
         try:
             async with asyncio.timeout(within_s):
@@ -187,7 +190,8 @@ class RunningCloud:
                     if process.status.restarts - before >= _HOPELESS_RESTARTS:
                         seen = f"it died {_HOPELESS_RESTARTS} times, last with exit code {process.status.last_exit}"
                         break
-                    await asyncio.sleep(_ASK_EVERY_S)
+                    await asyncio.sleep(pause)
+                    pause = min(1.3 * pause, _ASK_EVERY_S)
         except TimeoutError:
             pass
         raise StartFailed(
@@ -197,6 +201,6 @@ class RunningCloud:
 
 
 def _probing(facts: Facts) -> aiohttp.ClientSession:
-    """A session for probes: one request per connection, because what is probed may be killed any time."""
+    """A session for probes, which trusts the cloud's CA and has no identity."""
     tls = ssl.create_default_context(cafile=facts.ca_file)
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, force_close=True))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls))
