@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := operator/src model_server/src localclouds/src demo benchmarks tests
+SOURCES := operator/src model_server/src localclouds/src demo benchmarks docs tests
 WORKERS ?= 2
 
 .PHONY: help
