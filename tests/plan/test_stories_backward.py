@@ -386,3 +386,22 @@ def test_a_spec_the_gate_refuses_is_a_condition_and_stable_serves_on():
     assert (world.condition("SpecValid"), world.status.phase) == ("False", "Degraded")
     assert "spec.gates[0]" in world.status.message
     assert world.rollout.name == f"{world.name_of('v1')}.1"
+
+
+def test_a_joining_cluster_that_cannot_be_used_says_why_and_others_serve_on():
+    world = a_world_with_v1_stable("aws")
+    gcp = world.join("gcp")
+    del world.clusters["gcp"]["spec"]["gateway"]
+    world.run(60)
+
+    assert gcp.objects == {}
+    assert (world.reason("Progressing"), world.condition("Available")) == ("GatewayMissing", "True")
+    assert "set spec.gateway" in world.status.message
+
+
+def test_a_stable_that_loses_all_its_pods_is_told():
+    world = a_world_with_v1_stable("aws")
+    world.members["aws"].sick.add(world.name_of("v1"))
+    world.run(60)
+
+    assert (world.status.phase, world.reason("Available")) == ("Degraded", "PodsUnavailable")

@@ -74,6 +74,7 @@ def forgotten_revisions(scene: Scene, draft: Draft) -> tuple[str, ...]:
     status = draft.status
     needed = {status.stable_revision, status.previous_revision, status.target_revision, status.latched_revision}
     needed |= {status.rollout.revision} if status.rollout else set()
+    needed |= {state.revision for state in status.clusters}  # a cluster out of sight may serve it still
     needed |= {revision for sight in scene.sights.values() for revision in sight.arms}
     by_age = sorted(
         draft.revisions.values(), key=lambda revision: (revision.metadata.creation_timestamp, revision.metadata.name)

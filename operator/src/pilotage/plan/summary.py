@@ -12,8 +12,8 @@ from pilotage.plan.places import Place
 from pilotage.plan.progress import pause_left
 from pilotage.plan.rollouts import returning
 from pilotage.plan.scene import Draft, Obstacle, Scene
-from pilotage.plan.waiting import evidence_problem, why_not_further
-from pilotage.plan.waves import current_wave, is_full
+from pilotage.plan.waiting import evidence_problem, problem_in, why_not_further
+from pilotage.plan.waves import current_wave, is_full, obstacle_in
 
 _WORDS = {
     Outcome.ROLLED_BACK: "was rolled back",
@@ -78,24 +78,19 @@ def _at_rest(scene: Scene, draft: Draft) -> tuple[Phase, Obstacle]:
         return Phase.PROGRESSING, Obstacle(
             reason=Reason.ROLLING_BACK, message=f"{', '.join(back)} on the way back to stable"
         )
-    dark = [s.name for s in draft.status.clusters if s.state == Place.DARK]
+    dark = tuple(s.name for s in draft.status.clusters if s.state == Place.DARK)
     if dark:
-        return Phase.DEGRADED, _dark(scene, draft, dark)
-    missing = [s.name for s in draft.status.clusters if s.state in (Place.STARTING, Place.WAITING)]
-    if missing:
-        message = f"waiting for ready pods in {', '.join(missing)}"
-        return Phase.PROGRESSING, Obstacle(reason=Reason.WAITING_FOR_PODS, message=message)
+        message = f"no ready pod of the stable revision in {', '.join(dark)}"
+        problem = problem_in(scene, dark, stable)
+        return Phase.DEGRADED, problem or Obstacle(reason=Reason.PODS_UNAVAILABLE, message=message)
+    coming = tuple(s.name for s in draft.status.clusters if s.state in (Place.STARTING, Place.WAITING))
+    if coming:
+        message = f"waiting for ready pods in {', '.join(coming)}"
+        problem = obstacle_in(scene, coming) or problem_in(scene, coming, stable)
+        return Phase.PROGRESSING, problem or Obstacle(reason=Reason.WAITING_FOR_PODS, message=message)
+    if (problem := problem_in(scene, scene.placed, None)) is not None:
+        return Phase.DEGRADED, problem
     return Phase.HEALTHY, Obstacle(reason=Reason.AS_EXPECTED, message=f"{stable} is stable in every cluster")
-
-
-def _dark(scene: Scene, draft: Draft, clusters: list[str]) -> Obstacle:
-    """Clusters that served and have no ready pod now, in the words of their pods where there are any."""
-    for name in clusters:
-        for pods in scene.sights[name].problems if name in scene.sights else ():
-            if pods.revision == draft.status.stable_revision:
-                return Obstacle(reason=pods.reason, message=f"{name}: {pods.revision}: {pods.message}")
-    message = f"no ready pod of the stable revision in {', '.join(clusters)}"
-    return Obstacle(reason=Reason.PODS_UNAVAILABLE, message=message)
 
 
 def with_columns(scene: Scene, draft: Draft) -> Draft:

@@ -19,6 +19,7 @@ BOTH = "*"
 """What a Service selects whose selector matches the pods of both arms."""
 
 _MESSAGE_LIMIT = 300
+_REFUSAL = "the gateway says"
 _PULL_FAILURES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _CONFIG_FAILURES = ("CreateContainerConfigError", "CreateContainerError")
 _CRASHES = ("CrashLoopBackOff", "RunContainerError", "Error")
@@ -40,6 +41,11 @@ class Route:
     weights: tuple[int, int]
     in_effect: bool
     problem: str = ""
+
+    @property
+    def is_refused(self) -> bool:
+        """The gateway has looked at it and said no."""
+        return self.problem.startswith(_REFUSAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +152,7 @@ def _route_problem(obj: Manifest, gateway: GatewayRef | None) -> str:
                 return "the gateway has not taken the HTTPRoute yet"
             if condition.get("status") != "True":
                 words = condition.get("message") or condition.get("reason") or ""
-                return f"the gateway says {kind}={condition.get('status')}: {words}"[:_MESSAGE_LIMIT]
+                return f"{_REFUSAL} {kind}={condition.get('status')}: {words}"[:_MESSAGE_LIMIT]
         return ""
     return f"gateway {gateway.namespace}/{gateway.name} has not answered for the HTTPRoute"
 

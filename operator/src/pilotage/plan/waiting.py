@@ -6,6 +6,8 @@ situation does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pilotage.api.reasons import Reason
 from pilotage.api.types import RolloutRecord, TrafficMode, WaveRecord
 from pilotage.plan.deadlines import lacks_progress
@@ -72,32 +74,36 @@ def evidence_problem(scene: Scene, draft: Draft) -> Obstacle | None:
 
 
 def _what_ails(scene: Scene, draft: Draft, rollout: RolloutRecord, wave: WaveRecord) -> Obstacle:
-    """Why a weight is not in effect: a member, its pods, its gateway."""
+    """Why a weight is not in effect."""
     clusters = members(scene, wave)
     if (obstacle := obstacle_in(scene, clusters)) is not None:
         return _held_by(obstacle, wave.name)
-    for cluster in clusters:
-        if (problem := apply_problem(scene, cluster)) is not None:
-            return problem
-        for pods in scene.sights[cluster].problems:
-            if pods.revision == rollout.revision:
-                return Obstacle(reason=pods.reason, message=f"{cluster}: {pods.revision}: {pods.message}")
-    for cluster in clusters:
-        sight = scene.sights[cluster]
-        if (
-            scene.spec.traffic.mode is TrafficMode.GATEWAY
-            and sight.route
-            and sight.route.problem.startswith("the gateway says")
-        ):
-            return Obstacle(reason=Reason.ROUTE_NOT_ACCEPTED, message=f"{cluster}: {sight.route.problem}")
-    weight = wave.steps[-1].weight
-    where = ", ".join(clusters)
+    if (problem := problem_in(scene, clusters, rollout.revision)) is not None:
+        return problem
+    weight, where = wave.steps[-1].weight, ", ".join(clusters)
     if draft.is_first:
         return Obstacle(reason=Reason.WAITING_FOR_PODS, message=f"wave {wave.name} waits for ready pods in {where}")
     return Obstacle(
         reason=Reason.WAITING_FOR_WEIGHT,
         message=f"wave {wave.name} waits for weight {weight} to take effect in {where}",
     )
+
+
+def problem_in(scene: Scene, clusters: Iterable[str], revision: str | None) -> Obstacle | None:
+    """What a member's API server, the pods of a revision or the gateway complain of, in that order."""
+    seen = [cluster for cluster in clusters if cluster in scene.sights]
+    for cluster in seen:
+        if (problem := apply_problem(scene, cluster)) is not None:
+            return problem
+        for pods in scene.sights[cluster].problems:
+            if pods.revision == revision:
+                return Obstacle(reason=pods.reason, message=f"{cluster}: {pods.revision}: {pods.message}")
+    if scene.spec.traffic.mode is TrafficMode.GATEWAY:
+        for cluster in seen:
+            route = scene.sights[cluster].route
+            if route is not None and route.is_refused:
+                return Obstacle(reason=Reason.ROUTE_NOT_ACCEPTED, message=f"{cluster}: {route.problem}")
+    return None
 
 
 def apply_problem(scene: Scene, cluster: str) -> Obstacle | None:
