@@ -167,14 +167,15 @@ def test_stopping_leaves_the_logs_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == ["audit.log", "logs"]
 
 
-def test_a_directory_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "hub").mkdir()
-    (tmp_path / "hub" / "thesis.txt").write_text("dear")
+@pytest.mark.parametrize("name", ["hub", "oci"])
+def test_a_directory_that_is_not_ours_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("dear")
 
-    with pytest.raises(StartFailed, match=r"hub exists and was not made by local clouds; move it away"):
+    with pytest.raises(StartFailed, match=f"{name} exists and was not made by local clouds; move it away"):
         Clouds(tmp_path, names=["hub"], components=CONTROL_PLANE).start()
 
-    assert (tmp_path / "hub" / "thesis.txt").read_text() == "dear"
+    assert (tmp_path / name / "thesis.txt").read_text() == "dear"
 
 
 def test_a_component_that_cannot_start_is_named_with_its_last_words(

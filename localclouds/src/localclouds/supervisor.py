@@ -9,24 +9,19 @@ ready; logs to stderr.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from io import TextIOWrapper
-from pathlib import Path
 from typing import Any
 
-from localclouds import blueprint, control, kubeconfig, procfs
+from localclouds import blueprint, control, kubeconfig, leftovers, procfs
 from localclouds.blueprint import Blueprint
-from localclouds.errors import AlreadyRunning, CloudsError, StartFailed
+from localclouds.errors import CloudsError
 from localclouds.orders import obey
 from localclouds.plan import Plan
 from localclouds.running import RunningCloud
@@ -52,19 +47,20 @@ class Supervisor:
         Retried: nothing here, each process by its own supervision. Fatal: StartFailed while coming up.
         """
         async with AsyncExitStack() as stack:
-            stack.enter_context(_locked(self._plan.state))
-            _sweep_stale(self._plan.state, self._log)
-            _refuse_foreign(self._plan.state, self._names)
+            stack.enter_context(leftovers.locked(self._plan.state))
+            leftovers.sweep_stale(self._plan.state, self._log)
+            leftovers.refuse_foreign(self._plan.state, self._names)
             self._record()
             self._watch_owner()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self._ending.set)
-            stack.callback(_clean, self._plan.state, self._names)
+            stack.callback(leftovers.clean, self._plan.state, self._names)
             probes = await stack.enter_async_context(AsyncExitStack())
             stack.push_async_callback(self._take_down)
             stack.callback(self._listen().close)
             await self._until_up_or_ending(probes)
-            _report({"event": "ready"})
+            if not self._ending.is_set():
+                _report({"event": "ready"})
             _go_quiet()
             await self._ending.wait()
             self._log("supervisor.ending")
@@ -185,63 +181,6 @@ class Supervisor:
     def _log(self, event: str, **fields: Any) -> None:
         sys.stderr.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
         sys.stderr.flush()
-
-
-def _locked(state: Path) -> TextIOWrapper:
-    """Take the instance lock for as long as the returned file is open; raises AlreadyRunning."""
-    lock = (state / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise AlreadyRunning(
-            f"clouds are running in {state}; stop them with `localclouds down --state {state}`, or use another --state"
-        ) from None
-    return lock
-
-
-def _sweep_stale(state: Path, log: Callable[..., None]) -> None:
-    """Remove what the last instance left here: processes, if it could not take itself down, then its files.
-
-    Only what instance.json names is deleted: the state directory may be anybody's.
-    """
-    try:
-        stale = json.loads((state / "instance.json").read_text())
-    except FileNotFoundError:
-        return
-    log("supervisor.stale", instance=stale["instance"], killed=procfs.sweep(stale["instance"]))
-    _clean(state, stale["clouds"])
-    for name in stale["clouds"]:
-        _delete_tree(state / name)
-
-
-def _refuse_foreign(state: Path, clouds: list[str]) -> None:
-    """Raise StartFailed if a cloud's directory is there after the sweep: then it is somebody else's."""
-    for name in clouds:
-        if os.path.lexists(state / name):
-            raise StartFailed(
-                f"{state / name} exists and was not made by local clouds; move it away, or use another --state"
-            )
-
-
-def _clean(state: Path, clouds: list[str]) -> None:
-    """Delete everything of an instance but the logs and audit logs of its clouds, and instance.json that names them."""
-    for entry in (entry for name in clouds if (state / name).is_dir() for entry in (state / name).iterdir()):
-        if entry.name in ("logs", "audit.log"):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            _delete_tree(entry)
-        else:
-            entry.unlink(missing_ok=True)
-    (state / "kubeconfig").unlink(missing_ok=True)
-    shutil.rmtree(state / "oci", ignore_errors=True)
-
-
-def _delete_tree(directory: Path) -> None:
-    """Delete a directory, but never through something that is still mounted below it."""
-    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    if not any(point.startswith(f"{directory}/") for point in mounted):
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _report(event: dict[str, Any]) -> None:
