@@ -51,8 +51,8 @@ class CountsOracle:
 
     def _verify(self, rollout: RolloutRecord, before: WaveEvidence, after: WaveEvidence) -> None:
         wave = next(wave for wave in rollout.waves if wave.name == after.wave)
-        if wave.steps[before.step].weight == 100:
-            return  # no stable beside it: nothing to compare, nothing counted
+        if wave.steps[before.step].weight == 100 or before.verdict == "Pass":
+            return  # no stable beside it, or every gate is latched: what is shown is what was decided on
         grown = sum(gate.labels_canary for gate in after.gates) - sum(gate.labels_canary for gate in before.gates)
         matured = sum(self._matured(rollout.revision, wave, name, before, after) for name in after.clusters)
         if grown != matured:
@@ -67,7 +67,7 @@ class CountsOracle:
         ended = next((b.at for b in after.boundaries if b.cluster == cluster), None)
         if before.step != after.step:
             ended = None  # the window has closed with this block
-        first = next(s for s in traffic.scrapes if s.at >= (began or window.opens) - 1e-6)
+        first = next(s for s in traffic.scrapes if (s.at >= began - 1e-6 if began else s.at > window.opens + 1e-6))
         last = _last_until(traffic, ended or window.closes or float("inf"))
         return self._count(last, revision) - self._count(first, revision)
 

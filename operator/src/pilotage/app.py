@@ -45,6 +45,8 @@ from pilotage.settings import Settings
 SETTLE_S = 30.0
 """How long the workers wait for members that neither answer nor fail."""
 SETTLE_POLL_S = 0.1
+SYNC_BACKOFF_MAX_S = 30.0
+"""A member that answers its probes but not our writes is tried at least so often."""
 
 log = structlog.get_logger(__name__)
 
@@ -252,7 +254,7 @@ class Operator:
                 failures=settings.probe_failures,
             ),
             jitter=world.jitter,
-            make_line=lambda: WorkQueue(jitter=world.jitter),
+            make_line=lambda: WorkQueue(jitter=world.jitter, backoff_max_s=SYNC_BACKOFF_MAX_S),
             leading=self.elector.valid,
             members=self.store.members,
             namespaces=self.store.namespaces,

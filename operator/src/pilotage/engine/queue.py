@@ -35,7 +35,8 @@ class Priority(IntEnum):
 class WorkQueue(Generic[K]):
     """See the module. `jitter` returns a number in [0, 1) and is injected so that simulations repeat."""
 
-    def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, *, jitter: Callable[[], float] = random.random, backoff_max_s: float = BACKOFF_MAX_S) -> None:
+        self._backoff_max_s = backoff_max_s
         self._ready: tuple[deque[K], deque[K]] = (deque(), deque())
         self._dirty: dict[K, Priority] = {}
         self._in_work: set[K] = set()
@@ -79,10 +80,10 @@ class WorkQueue(Generic[K]):
         self._set_alarm()
 
     def retry(self, key: K, *, at_least_s: float = 0.0) -> float:
-        """Delay the key by its own exponential back-off, 1 s to 5 min with jitter; returns the delay."""
+        """Delay the key by its own exponential back-off, from 1 s up to the queue's limit, with jitter; returns the delay."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures, 16)) * (0.5 + self._jitter() / 2)
+        delay_s = min(self._backoff_max_s, BACKOFF_FIRST_S * 2.0 ** min(failures, 16)) * (0.5 + self._jitter() / 2)
         delay_s = max(delay_s, at_least_s)
         self.add_after(key, delay_s)
         return delay_s

@@ -14,6 +14,7 @@ Each member has its own syncer, with its own queue and back-off, so a slow membe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -100,6 +101,7 @@ class Syncer:
         self._wanted: dict[Key, Wanted] = {}
         self._findings: dict[Key, Findings] = {}
         self._normalised: dict[tuple[Resource, Key], tuple[Manifest, str]] = {}
+        self._absent: dict[tuple[Resource, Key], float] = {}
 
     def want(self, key: Key, wanted: Wanted | None) -> None:
         """Replace what the key should have here; None: leave alone what is there, and look only at taken names."""
@@ -191,9 +193,12 @@ class Syncer:
         """The object of this name, asked for if our label selector does not show it; one of others' is noted."""
         live = now.cache.get(resource, key.name)
         if live is None:
+            if self._absent.get((resource, key), float("-inf")) > _loop_time() - RECHECK_S:
+                return None  # a round that broke off after this look is being tried again
             try:
                 live = await now.api.get(resource, key)
             except NotFound:
+                self._absent[resource, key] = _loop_time()
                 return None
             except Forbidden as error:
                 now.refuse(error, "get", resource, key)
@@ -220,6 +225,7 @@ class Syncer:
         now.writes += 1
         log.info("sync.applied", cluster=self._cluster, kind=resource.kind, key=str(key))
         now.cache.put(resource, answer)
+        self._absent.pop((resource, key), None)
         self._normalised.pop((resource, key), None)
         if not is_subset(intent, answer):
             self._normalised[resource, key] = (intent, _moved(answer))
@@ -247,6 +253,10 @@ class Syncer:
 _UNREADABLE: Manifest = {"metadata": {}}
 """Stands for an object that we may not get: it is neither there nor absent."""
 _NOTHING = Findings()
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _origin(live: Mapping[str, object]) -> str | None:
