@@ -243,7 +243,8 @@ def test_containers_of_a_pod_share_address_and_volumes(space: Namespace, image: 
     )
     pod = space.await_ready("pair")
     space.ask("pair", "/write?/shared/note=hello")
-    assert fetch(f"http://{pod['status']['podIP']}:8090/file?/shared/note") == (200, "hello")
+    other = f"http://{pod['status']['podIP']}:8090/file?/shared/note"
+    assert eventually(lambda: (lambda got: got if got[0] else None)(fetch(other)), "it answers") == (200, "hello")
 
 
 @pytest.mark.parametrize("policy", ["File", "FallbackToLogsOnError"])

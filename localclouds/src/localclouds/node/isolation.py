@@ -12,7 +12,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Command:
     cwd: str = "/"
 
 
+@contextmanager
 def launcher(
     isolation: Isolation,
     command: Command,
@@ -56,11 +58,13 @@ def launcher(
     root: Path,
     mounts: Sequence[Mount] = (),
     join: int | None = None,
-) -> list[str]:
-    """Command line that starts `command` in a container of its own, or in that of the process `join`.
+) -> Iterator[tuple[list[str], tuple[int, int]]]:
+    """Command line that starts `command` in a container of its own, or in that of the process `join`, and
+    descriptors to inherit.
 
-    `report` is a descriptor to inherit: it says why the start failed, or closes. `root` is an existing empty
-    folder: the new file system's place, in the container's own namespace only.
+    `report` says why the start failed, or closes. `root` is an existing empty folder: the new file system's
+    place, in the container's own namespace only. What the launcher must know is in a file without a name:
+    command lines are public, and short.
     """
     spec = {
         "parent": os.getpid(),
@@ -73,7 +77,10 @@ def launcher(
         "mounts": [asdict(mount) for mount in mounts],
         "join": join if isolation is not Isolation.FOLDER else None,
     }
-    return [sys.executable, "-I", "-S", _LAUNCHER, json.dumps(spec)]
+    with os.fdopen(os.memfd_create("container"), "wb+") as file:
+        file.write(json.dumps(spec).encode())
+        file.seek(0)
+        yield [sys.executable, "-I", "-S", _LAUNCHER, str(file.fileno())], (report, file.fileno())
 
 
 def link_mounts(folder: Path, mounts: Sequence[Mount]) -> None:
@@ -114,9 +121,10 @@ def _works(isolation: Isolation, scratch: Path) -> bool:
     path = "/pilotage-probe/volume"
     mount = Mount(source=str(source), path=path, read_only=True, is_dir=True)
     command = Command(argv=[sys.executable, "-I", "-S", "-c", _CHECK, f"{path}/there"], env={})
-    argv = launcher(isolation, command, report=2, root=root, mounts=[mount])
     try:
-        return subprocess.run(argv, capture_output=True, timeout=20, check=False).returncode == 0
+        with launcher(isolation, command, report=2, root=root, mounts=[mount]) as (argv, descriptors):
+            done = subprocess.run(argv, capture_output=True, timeout=20, check=False, pass_fds=descriptors[1:])
+            return done.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

@@ -1,11 +1,11 @@
 """The first program of every container: ties the process to its agent, gives it its file system, and becomes
 its command.
 
-Run as `python -I -S launch.py SPEC` in a process of its own; SPEC is JSON (see `Spec` in isolation.py).
-Imports the standard library only and nothing of ours: it starts once per container and per exec probe, so its
-start-up time matters. Exit codes before the command runs: 127 the command was not found, 126 it could not be
-started, 125 the file system could not be made; the reason then goes to the descriptor `report`, which closes
-without a word when the command starts.
+Run as `python -I -S launch.py SPEC` in a process of its own; SPEC is a descriptor with JSON (see `launcher`
+in isolation.py). Imports the standard library only and nothing of ours: it starts once per container and per
+exec probe, so its start-up time matters. Exit codes before the command runs: 127 the command was not found,
+126 it could not be started, 125 the file system could not be made; the reason then goes to the descriptor
+`report`, which closes without a word when the command starts.
 
 The new root is a tmpfs in a mount namespace of the process: every entry of / is bound into it, and a mount
 path that does not exist is made by covering its nearest existing folder with a tmpfs into which that folder's
@@ -35,9 +35,10 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(argument: str) -> None:
+def main(descriptor: int) -> None:
     """Become the command of the spec; returns only by raising."""
-    spec = json.loads(argument)
+    with open(descriptor, "rb") as file:
+        spec = json.load(file)
     report = spec["report"]
     os.set_inheritable(report, False)
     _die_with(spec["parent"])
@@ -184,4 +185,4 @@ def _write(path: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(int(sys.argv[1]))

@@ -52,19 +52,19 @@ class Process:
         """
         ours, report = os.pipe()
         try:
-            argv = launcher(
-                isolation, command, report=report, root=root, mounts=mounts, join=join.pid if join else None
-            )
-            # Blocks for the fork only: the launcher does everything slow in the child.
-            popen = subprocess.Popen(  # noqa: ASYNC220
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(report,),
-                start_new_session=True,
-                env={},
-            )
+            inside = join.pid if join else None
+            start = launcher(isolation, command, report=report, root=root, mounts=mounts, join=inside)
+            with start as (argv, descriptors):
+                # Blocks for the fork only: the launcher does everything slow in the child.
+                popen = subprocess.Popen(  # noqa: ASYNC220
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=descriptors,
+                    start_new_session=True,
+                    env={},
+                )
         finally:
             os.close(report)
         process = cls(popen)
