@@ -53,6 +53,7 @@ class Sabotage:
         result = run()
         self.committed |= sql == "COMMIT"
         if is_hit and self.after:
+            result.close()  # a traceback that keeps it would keep the file locked
             self.fire()
         return result
 
