@@ -191,6 +191,11 @@ def test_pass_evidence_is_not_carried_over_to_another_boundary():
         ({"at": 1, "clusters": {"aws": {"canary": {"confusion": {"z": {"a": 1}}}}}}, r"'z' is not a class.*a, b, c"),
         ({"at": 1, "clusters": {"aws": {"canary": {"confusion": {"a": {"a": 1.5}}}}}}, r"1\.5 is not a count"),
         ({"at": 1, "clusters": {"aws": {"canary": {"confusion": {"a": {"a": -1}}}}}}, r"-1 is not a count"),
+        ({"at": float("nan"), "clusters": {}}, r"block\.at: nan is not a time"),
+        (
+            {"at": 1, "clusters": {"aws": {"canary": {"confusion": {"a": {"a": float("inf")}}}}}},
+            r"inf is not a count",
+        ),
         ({"at": 1, "clusters": {}, "shape": 1}, r"block\.shape: unknown key"),
         ({"at": 1, "clusters": {}, "step": "x"}, r"block\.step: 'x' is not a step"),
     ],

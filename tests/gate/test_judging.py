@@ -162,7 +162,7 @@ def test_without_history_the_first_block_only_teaches_a_margin():
 def test_the_state_of_a_macro_gate_stays_within_eight_kibibytes():
     classes = [str(i) for i in range(10)]
     clusters = [f"cluster-{i}" for i in range(10)]
-    gate = {"name": "g", "metric": "recall", "average": "macro", "margin": 0.02}
+    gate = {"name": "g", "metric": "recall", "average": "macro", "floor": 0.9, "margin": 0.02}
     analysis = Analysis.from_spec({"gates": [gate]})
     table = {"confusion": {a: {a: 95, classes[(i + 1) % 10]: 5} for i, a in enumerate(classes)}}
     lone = {"confusion": {"0": {"0": 3}}}

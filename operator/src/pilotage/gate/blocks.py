@@ -6,6 +6,7 @@ the caller's code, not of a user: ``BlockError``, a ValueError with the path. Kn
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 from pilotage.gate.counts import Confusion
@@ -53,7 +54,7 @@ def decode_block(raw: Mapping[str, object], *, classes: Sequence[str], clusters:
     """Decode one block; cells that are zero are dropped. Raises BlockError."""
     _refuse_unknown("block", raw, ("at", "clusters", "step"))
     at, step, by_cluster = raw.get("at"), raw.get("step"), raw.get("clusters")
-    if isinstance(at, bool) or not isinstance(at, int | float):
+    if isinstance(at, bool) or not isinstance(at, int | float) or not isfinite(at):
         raise BlockError(f"block.at: {at!r} is not a time; give seconds as a number")
     if step is not None and (isinstance(step, bool) or not isinstance(step, int)):
         raise BlockError(f"block.step: {step!r} is not a step; give a whole number")
@@ -97,7 +98,7 @@ def _cells(path: str, actual: str, raw: object, classes: Sequence[str]) -> dict[
 
 def _count(path: str, value: object) -> int:
     # Prometheus hands floats; a count that is not whole was extrapolated, and extrapolated counts void the test.
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value < 0:
         raise BlockError(f"{path}: {value!r} is not a count; give a whole number, 0 or more")
     return int(value)
 

@@ -13,7 +13,7 @@ from typing import Final
 from pilotage.gate.counts import rows
 from pilotage.gate.spec import GateSpec
 
-MIX: Final = "mix"
+MIX: Final = ""  # no cluster is called that
 
 
 class Kind(StrEnum):

@@ -168,41 +168,65 @@ def _decode_gate(raw: Mapping[str, Any]) -> GateMemory:
 
 
 def _encode_test(test: ProcessState) -> dict[str, Any]:
+    mix, *clusters = test.scopes
+    parts = _parts(mix.pending, len(clusters))
     return {
         "scale": test.scale,
         "pass": test.passing,
         "latched": test.latched,
         "stepBlocks": test.step_blocks,
         "scopes": [
-            {"pending": _encode_counts(scope.pending), "fail": scope.fail, "blocks": scope.blocks}
-            for scope in test.scopes
+            _encode_scope(mix, None),
+            *(_encode_scope(scope, part) for scope, part in zip(clusters, parts, strict=True)),
         ],
     }
 
 
+def _encode_scope(scope: ScopeState, part: Counts | None) -> dict[str, Any]:
+    # Until a cluster closes a block before the mix does, its pending counts are the mix's own: written once.
+    told = {"fail": scope.fail, "blocks": scope.blocks}
+    return told if scope.pending == part else told | {"pending": _encode_counts(scope.pending)}
+
+
 def _decode_test(raw: Mapping[str, Any]) -> ProcessState:
+    mix, *clusters = raw["scopes"]
+    pending = _decode_counts(mix["pending"])
+    parts = _parts(pending, len(clusters))
     return ProcessState(
         scale=raw["scale"],
         passing=tuple(raw["pass"]),
         latched=raw["latched"],
         step_blocks=raw["stepBlocks"],
-        scopes=tuple(
-            ScopeState(pending=_decode_counts(scope["pending"]), fail=tuple(scope["fail"]), blocks=scope["blocks"])
-            for scope in raw["scopes"]
+        scopes=(
+            _decode_scope(mix, pending),
+            *(_decode_scope(scope, part) for scope, part in zip(clusters, parts, strict=True)),
         ),
     )
 
 
+def _decode_scope(raw: Mapping[str, Any], part: Counts) -> ScopeState:
+    pending = _decode_counts(raw["pending"]) if "pending" in raw else part
+    return ScopeState(pending=pending, fail=tuple(raw["fail"]), blocks=raw["blocks"])
+
+
+def _parts(mix: Counts, clusters: int) -> list[Counts]:
+    """The mix's pending counts cluster by cluster (wrong lengths, and so never equal, if a cluster has no share)."""
+    size = len(mix.n) // clusters if clusters else 0
+    return [mix.at(range(k * size, (k + 1) * size)) for k in range(clusters)]
+
+
 def _encode_counts(counts: Counts) -> Sequence[Any]:
-    # Mostly zero right after a block has closed: then only the length is worth its bytes.
-    return (counts.s, counts.n) if any(counts.n) else (len(counts.n),)
+    """Trials and misses (they are shorter to write than successes), or just the length while nothing is counted."""
+    if not any(counts.n):
+        return (len(counts.n),)
+    return (counts.n, tuple(map(int.__sub__, counts.n, counts.s)))
 
 
 def _decode_counts(raw: Sequence[Any]) -> Counts:
     if len(raw) == 1:
         return Counts.zero(raw[0])
-    hits, trials = raw
-    return Counts(s=tuple(hits), n=tuple(trials))
+    trials, misses = raw
+    return Counts(s=tuple(map(int.__sub__, trials, misses)), n=tuple(trials))
 
 
 def _decode_traffic(raw: Sequence[int]) -> Traffic:
