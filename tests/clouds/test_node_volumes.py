@@ -96,7 +96,7 @@ def test_the_token_works_and_gets_only_what_rbac_allows(space: Namespace, image:
 
 
 CALLS = f"""
-import os, ssl, time, urllib.error, urllib.request
+import os, signal, ssl, urllib.error, urllib.request
 folder = "{ACCOUNT}"
 namespace = open(folder + "/namespace").read()
 print(namespace)
@@ -111,7 +111,7 @@ for path in ("configmaps/kube-root-ca.crt", "secrets/any"):
     except urllib.error.HTTPError as error:
         code = error.code
     print(path.split("/")[0], code, flush=True)
-time.sleep(1000)
+signal.pause()
 """
 
 

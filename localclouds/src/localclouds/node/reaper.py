@@ -9,9 +9,9 @@ every process with the agent's mark in its environment, and ends. Imports the st
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
-import time
 
 MARK = "LOCALCLOUDS_NODE"
 
@@ -47,7 +47,7 @@ def kill_marked(start: str) -> int:
             except OSError:
                 continue
         killed.update(found)
-        time.sleep(0.02)
+        select.select([], [], [], 0.02)
     return len(killed)
 
 
