@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,3 +108,11 @@ def start_clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield start
     for each in begun:
         each.stop()
+
+
+def until_gone(cloud: Cloud, kinds: str, namespace: str, within_s: float = 60.0) -> None:
+    """Wait until nothing of Pilotage's is left in a namespace; AssertionError names what is."""
+    selected = ("-n", namespace, "-l", "app.kubernetes.io/managed-by=pilotage", "-o", "name")
+    ends = time.monotonic() + within_s
+    while left := kubectl(cloud, "get", kinds, *selected):
+        assert time.monotonic() < ends, f"still there after {within_s:g} s in {cloud.name}: {left}"

@@ -1,0 +1,71 @@
+"""The charts' life on a real API server: installed, upgraded, uninstalled, and what each leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from pathlib import Path
+
+from localclouds import Cloud
+from localclouds.helm import Helm
+from support.clouds import get, try_kubectl
+
+ROOT = Path(__file__).parents[2]
+KEYS = {"bundleKeys": {"team.pub": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"}}
+OTHER = {"bundleKeys": {"other.pub": "-----BEGIN PUBLIC KEY-----\nAyEAMCowBQYDK2Vw\n-----END PUBLIC KEY-----\n"}}
+
+
+def a_namespace() -> str:
+    return f"chart-{uuid.uuid4().hex[:8]}"
+
+
+def test_the_member_s_bundle_keeps_its_feedback_key_over_upgrades_and_uninstall(hub: Cloud):
+    helm, namespace = Helm(kubeconfig=hub.kubeconfig), a_namespace()
+    chart = ROOT / "charts" / "pilotage-member"
+
+    helm.install("member", chart, namespace=namespace, values=KEYS, wait=False)
+    first = get(hub, "secret", "pilotage-feedback-key", "-n", namespace)["data"]
+    helm.upgrade("member", chart, namespace=namespace, values=OTHER, wait=False)
+    second = get(hub, "secret", "pilotage-feedback-key", "-n", namespace)["data"]
+    keys = get(hub, "configmap", "pilotage-bundle-keys", "-n", namespace)["data"]
+    helm.uninstall("member", namespace=namespace)
+
+    assert len(base64.b64decode(first["k1"])) == 32
+    assert second == first
+    assert list(keys) == ["other.pub"]
+    assert get(hub, "secret", "pilotage-feedback-key", "-n", namespace)["data"] == first
+    assert try_kubectl(hub, "get", "role", "pilotage-hub", "-n", namespace).returncode != 0
+    assert try_kubectl(hub, "get", "role", "-n", "kube-system", f"{namespace}-pilotage-hub-identity").returncode != 0
+
+
+def test_the_hub_s_account_in_a_member_may_do_its_work_there_and_nothing_else(hub: Cloud):
+    helm, namespace = Helm(kubeconfig=hub.kubeconfig), a_namespace()
+    helm.install("member", ROOT / "charts" / "pilotage-member", namespace=namespace, values=KEYS, wait=False)
+    account = f"system:serviceaccount:{namespace}:pilotage-hub"
+
+    def may(*question: str) -> bool:
+        return try_kubectl(hub, "auth", "can-i", "--as", account, *question).stdout.strip() == "yes"
+
+    assert may("patch", "deployments.apps", "-n", namespace)
+    assert may("get", "namespaces/kube-system", "-n", "kube-system")
+    assert not may("patch", "deployments.apps", "-n", "default")
+    assert not may("get", "secrets", "-n", namespace)
+    assert not may("create", "pods", "-n", namespace)
+    assert not may("create", "pods/exec", "-n", namespace)
+    assert not may("list", "namespaces")
+
+
+def test_uninstalling_the_operator_keeps_the_crds_and_every_object_of_theirs(hub: Cloud):
+    helm, namespace = Helm(kubeconfig=hub.kubeconfig), a_namespace()
+    values = {"crds": {"install": False}, "fullnameOverride": namespace}
+    chart = ROOT / "charts" / "pilotage"
+
+    helm.install("pilotage", chart, namespace=namespace, values=values, wait=False)
+    helm.upgrade("pilotage", chart, namespace=namespace, values={**values, "controller": {"replicas": 1}}, wait=False)
+    replicas = get(hub, "deployment", namespace, "-n", namespace)["spec"]["replicas"]
+    helm.uninstall("pilotage", namespace=namespace)
+
+    assert replicas == 1
+    assert try_kubectl(hub, "get", "deployment", namespace, "-n", namespace).returncode != 0
+    assert try_kubectl(hub, "get", "clusterrole", namespace).returncode != 0
+    assert try_kubectl(hub, "get", "crd", "modeldeployments.pilotage.dev").returncode == 0

@@ -1,0 +1,72 @@
+"""The main job, played once per session on clouds of its own; every test here looks at what it left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from demo import manifests, story
+from demo.screen import Screen
+from demo.setup import MEMBERS
+from localclouds import Clouds
+from support.audit import Use, uses
+from support.clouds import kubectl, until_gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """The main job as it went: whether its own checks were content, its files, its clouds (still running)."""
+
+    good: bool
+    said: str
+    folder: Path
+    clouds: Clouds
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What was used over the whole life of a deployment, by the operator on the hub and in each member."""
+
+    hub: frozenset[Use]
+    members: frozenset[Use]
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    folder = tmp_path_factory.mktemp("demo")
+    with (folder / "said.txt").open("w") as said, Clouds(tmp_path_factory.mktemp("e2e")) as clouds:
+        screen = Screen(Console(file=said, width=160, highlight=False))
+        try:
+            good = story.tell(clouds, screen, folder, seed=1)
+        finally:
+            said.flush()
+        yield Played(
+            good=good,
+            said=(folder / "said.txt").read_text(),
+            folder=folder,
+            clouds=clouds,
+            report=json.loads((folder / "report.json").read_text()),
+        )
+
+
+@pytest.fixture(scope="session")
+def rights(played: Played) -> Rights:
+    """The rights used from the first install to the last deletion: the deployment is deleted here, then its members."""
+    hub = played.clouds["hub"]
+    kubectl(hub, "delete", "mdep", manifests.NAME, "-n", manifests.NAMESPACE, "--timeout=90s")
+    for name in MEMBERS:
+        until_gone(played.clouds[name], "deployments,statefulsets,services,configmaps,httproutes", manifests.NAMESPACE)
+    kubectl(hub, "delete", "mcl", "--all", "--timeout=30s")
+    operator = f"system:serviceaccount:{manifests.OPERATOR_NAMESPACE}:pilotage"
+    account = f"system:serviceaccount:{manifests.NAMESPACE}:pilotage-hub"
+    return Rights(
+        hub=uses(hub.audit_log, operator),
+        members=frozenset().union(*(uses(played.clouds[name].audit_log, account) for name in MEMBERS)),
+    )
