@@ -5,11 +5,14 @@ A state machine over the planner's world: specs, verbs, outages, sick pods, sile
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pilotage.api.names import canary_service
+from pilotage.api.types import RolloutHistory
 from pilotage.plan import Fresh, decide
 from support.builders import a_deployment
 from support.members import Quality
@@ -148,11 +151,11 @@ class AnyOrder(RuleBasedStateMachine):
             assert sick or self.world._next_moment() is not None, self.world.status.message
 
 
-def verdicts_of(entry) -> set[str]:
+def verdicts_of(entry: RolloutHistory) -> set[str]:
     return {gate.verdict for gate in entry.gates}
 
 
-def _backends(route) -> list[dict]:
+def _backends(route: dict[str, Any]) -> list[dict[str, Any]]:
     return [backend for each in route["spec"]["rules"] for backend in each["backendRefs"]]
 
 

@@ -57,6 +57,7 @@ def evidence(world: World):
 def test_nothing_is_asked_before_anything_can_have_matured():
     world = on_trial("aws")
     (query,) = world.asked.values()
+    assert isinstance(query, BlockQuery)
     assert query.window.opens < query.asked_at
     assert query.since is None
 

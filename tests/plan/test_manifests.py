@@ -10,6 +10,7 @@ import yaml
 
 from pilotage.api.types import GatewayRef, Metadata, Model, ModelRevision, Server
 from pilotage.plan import manifests
+from pilotage.plan.observed import Manifest
 from pilotage.plan.views import BOTH
 from support.builders import SERVER_IMAGE, bundle
 
@@ -25,7 +26,7 @@ def a_revision(**server) -> ModelRevision:
     )
 
 
-def everything() -> list:
+def everything() -> list[Manifest]:
     full = a_revision(
         resources={"requests": {"cpu": "500m"}},
         env=({"name": "OMP_NUM_THREADS", "value": "1"}, {"name": "POD_IP", "value": "1.2.3.4"}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pilotage.api.names import REVISION_LABEL
@@ -18,7 +20,7 @@ def seen(*objects, pods=()) -> Sight:
     return sight_of(view, deployment="digits", gateway=GATEWAY)
 
 
-def a_deployment(revision="r1", *, replicas=3, ready=3, **metadata):
+def a_deployment(revision: str = "r1", *, replicas: int = 3, ready: int = 3, **metadata: str) -> dict[str, Any]:
     labels = {REVISION_LABEL: revision}
     return {
         "kind": "Deployment",
@@ -28,7 +30,9 @@ def a_deployment(revision="r1", *, replicas=3, ready=3, **metadata):
     }
 
 
-def a_route(*, generation=4, observed=4, accepted="True", resolved="True", parent="ingress"):
+def a_route(
+    *, generation: int = 4, observed: int = 4, accepted: str = "True", resolved: str = "True", parent: str = "ingress"
+) -> dict[str, Any]:
     conditions = [
         {"type": "Accepted", "status": accepted, "observedGeneration": observed, "message": "no matching listener"},
         {"type": "ResolvedRefs", "status": resolved, "observedGeneration": observed, "message": "no such Service"},
@@ -43,7 +47,7 @@ def a_route(*, generation=4, observed=4, accepted="True", resolved="True", paren
     }
 
 
-def a_pod(state, *, last=None, revision="r1", message=""):
+def a_pod(state: Any, *, last: Any = None, revision: str = "r1") -> dict[str, Any]:
     status = {"name": "server", "ready": False, "state": state, "lastState": last or {}}
     return {
         "metadata": {"name": "pod-1", "labels": {REVISION_LABEL: revision}},

@@ -111,6 +111,11 @@ class World:
     # -------------------------------------------------------------------------------------------------------- state
 
     @property
+    def exists(self) -> bool:
+        """The ModelDeployment is still there."""
+        return self.deployment is not None
+
+    @property
     def model(self) -> ModelDeployment:
         assert self.deployment is not None
         return model_deployment(self.deployment)

@@ -6,8 +6,9 @@ shell (`pilotage.engine`) gathers, writes the statuses, and only then acts: what
 on what was written leads to the same end.
 
 Start reading at `plan.decide`: its list of rules is the rollout semantics. Records are asked questions in `waves` and
-`windows`, moved in `rollouts`, `progress`, `deadlines` and `verbs`; `looks` turns readings into verdicts; `traffic`,
-`manifests` and `intents` turn records into objects; `summary`, `states`, `waiting` and `places` into words.
+`windows`, moved in `rollouts`, `progress`, `deadlines` and `verbs`; `questions` asks, `baselines` and `looks` turn
+readings into verdicts; `traffic`, `manifests`, `pods` and `intents` turn records into objects; `summary`, `states`,
+`waiting` and `places` into words.
 """
 
 from pilotage.plan.decide import decide

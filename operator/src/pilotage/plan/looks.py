@@ -8,17 +8,16 @@ Decides nothing about steps or rollouts; that is `plan.progress` and `plan.decid
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from pilotage.api.reasons import Reason
 from pilotage.api.times import seconds
 from pilotage.api.types import EvidenceBoundary, GateResult, Json, RolloutRecord, WaveEvidence, WaveRecord
-from pilotage.evidence.reading import Baseline, Block, BlockQuery, Boundary, Reading, Unavailable, Window
-from pilotage.gate import Analysis, AnalysisSpec, BlockError, GateSpec, GateSpecError, Outcome, Verdict
-from pilotage.plan.scene import Draft, Obstacle, Scene
+from pilotage.evidence.reading import Block, BlockQuery, Boundary, Reading, Unavailable, Window
+from pilotage.gate import Analysis, AnalysisSpec, BlockError, GateSpec, Outcome, Verdict
+from pilotage.plan.scene import Draft, Scene
 from pilotage.plan.waves import is_full
 from pilotage.plan.windows import window_from
 
@@ -42,79 +41,6 @@ def with_evidence(draft: Draft, rollout: RolloutRecord, entry: WaveEvidence) -> 
         evidence = (*evidence, entry)
     verdict = Outcome.FAIL.value if any(e.verdict == Outcome.FAIL for e in evidence) else evidence[-1].verdict
     return draft.with_revision(rollout.revision, replace(status, evidence=evidence, verdict=verdict))
-
-
-# ------------------------------------------------------------------------------------------------------------ begin
-
-
-def baselines(scene: Scene, rollout: RolloutRecord, clusters: Iterable[str]) -> dict[str, Baseline]:
-    """The answers about these clusters that were asked for by this rollout."""
-    asked = set(clusters)
-    return {
-        reading.query.cluster: reading
-        for reading in scene.observed.readings
-        if isinstance(reading, Baseline)
-        and reading.query.cluster in asked
-        and reading.query.asked_at >= rollout.started_at
-    }
-
-
-def begin(
-    scene: Scene, draft: Draft, rollout: RolloutRecord, wave: str, clusters: tuple[str, ...], step: int
-) -> WaveEvidence | Obstacle | None:
-    """The evidence of a wave before its first block; None while a baseline is missing."""
-    found = baselines(scene, rollout, clusters)
-    if scene.analysis is None or set(found) != set(clusters):
-        return None
-    classes = sorted({name for baseline in found.values() for name in _classes(baseline)})
-    if len(classes) < 2:
-        names = ", ".join(clusters)
-        return Obstacle(
-            reason=Reason.COUNTERS_MISSING,
-            message=f"{names}: the collector's counters name no classes yet; check that its pod and stable's are ready",
-        )
-    number = 1 + next((index for index, known in enumerate(rollout.waves) if known.name == wave), len(rollout.waves))
-    try:
-        state = _start(
-            scene.analysis,
-            classes=classes,
-            shares={name: float(max(found[name].rows, 1)) for name in clusters},
-            history={name: [{"confusion": found[name].history}] for name in clusters},
-            # A wave of late joiners beyond those planned spends beta/planned on top (placement.py).
-            wave=min(number, rollout.planned_waves),
-            waves=rollout.planned_waves,
-            resume=_carried(draft, rollout, wave),
-        )
-    except GateSpecError as error:
-        return Obstacle(reason=Reason.UNKNOWN_CLASS, message="; ".join(str(problem) for problem in error.problems))
-    return WaveEvidence(wave=wave, step=step, state=state, clusters=clusters, updated_at=scene.now)
-
-
-def _classes(baseline: Baseline) -> set[str]:
-    cells = {name for row in baseline.history.values() for name in row}
-    return {*baseline.classes, *baseline.history, *cells}
-
-
-def _carried(draft: Draft, rollout: RolloutRecord, wave: str) -> Mapping[str, Json] | None:
-    carried = draft.revisions[rollout.revision].status.carried
-    if not carried or carried.get("stable") != draft.status.stable_revision:
-        return None
-    state: Mapping[str, Json] | None = carried.get("waves", {}).get(wave)
-    return state
-
-
-def _start(analysis: Analysis, *, resume: Mapping[str, Json] | None, **arguments: Any) -> dict[str, Json]:
-    if resume is not None:
-        try:
-            analysis.verdict(resume)  # refuses a state of other gates, alpha, beta or minSamples
-            return analysis.start(**arguments, resume=resume).to_dict()
-        except ValueError as error:
-            if isinstance(error, GateSpecError):
-                raise
-    return analysis.start(**arguments).to_dict()
-
-
-# ------------------------------------------------------------------------------------------------------------- look
 
 
 def query_for(scene: Scene, draft: Draft, wave: WaveRecord, cluster: str) -> BlockQuery | None:
@@ -192,13 +118,7 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
         return replace(draft, looked=draft.looked | {(wave.name, entry.step)}, trouble=trouble)
     complete = len(blocks) == len(queries) and all(block.complete for block in blocks)
     full = is_full(scene, draft, wave)  # its pass is history; what is counted since can only fail it
-    blocks_closed = sum(gate.blocks for gate in verdict.gates.values())
-    is_news = (
-        blocks_closed != entry.blocks
-        or (not full and (verdict.state, verdict.step_ready) != (entry.verdict, entry.step_ready))
-        or (verdict.state is Outcome.FAIL and entry.verdict != Outcome.FAIL)
-    )
-    if not (complete or is_news):
+    if not (complete or _is_news(entry, verdict, full=full)):
         return replace(draft, looked=draft.looked | {(wave.name, entry.step)})
     step, boundaries = window.step, _moved(entry, blocks, window)
     if complete:
@@ -211,13 +131,25 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
         step=step,
         state=state,
         boundaries=boundaries,
-        blocks=sum(gate.blocks for gate in verdict.gates.values()),
+        blocks=_blocks(verdict),
         fail_weight=min(verdict.fail_weight, _CEILING),
         updated_at=scene.now,
     )
     if not full or verdict.state is Outcome.FAIL:
         entry = _judged(entry, verdict)
     return with_evidence(draft, rollout, entry)
+
+
+def _is_news(entry: WaveEvidence, verdict: Verdict, *, full: bool) -> bool:
+    """A block was closed, or the verdict says something else."""
+    if full:
+        return _blocks(verdict) != entry.blocks or (verdict.state is Outcome.FAIL and entry.verdict != Outcome.FAIL)
+    said = (str(verdict.state), verdict.step_ready)
+    return _blocks(verdict) != entry.blocks or said != (entry.verdict, entry.step_ready)
+
+
+def _blocks(verdict: Verdict) -> int:
+    return sum(gate.blocks for gate in verdict.gates.values())
 
 
 def _weighed(

@@ -13,7 +13,8 @@ from pilotage.api.reasons import Reason
 from pilotage.api.types import RolloutRecord, StepRecord, WaveEvidence, WaveRecord
 from pilotage.evidence.reading import BlockQuery, Unavailable
 from pilotage.gate import Outcome
-from pilotage.plan.looks import begin, evidence_of, with_evidence
+from pilotage.plan.baselines import begin
+from pilotage.plan.looks import evidence_of, with_evidence
 from pilotage.plan.scene import Draft, Obstacle, Scene
 from pilotage.plan.waves import (
     current_wave,

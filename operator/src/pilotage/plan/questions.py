@@ -12,7 +12,8 @@ from dataclasses import replace
 from pilotage.api.types import RolloutRecord
 from pilotage.evidence.reading import BaselineQuery, BlockQuery, Query
 from pilotage.gate import Analysis
-from pilotage.plan.looks import baselines, query_for
+from pilotage.plan.baselines import baselines
+from pilotage.plan.looks import query_for
 from pilotage.plan.progress import baseline_for
 from pilotage.plan.scene import Draft, Scene
 from pilotage.plan.waves import is_full

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from pilotage.api.reasons import Reason
 from pilotage.api.types import RolloutRecord, TrafficMode, WaveRecord
+from pilotage.plan.baselines import begin
 from pilotage.plan.deadlines import lacks_progress
-from pilotage.plan.looks import begin
 from pilotage.plan.progress import baseline_for, held_back, ready_to_start
 from pilotage.plan.scene import Draft, Obstacle, Scene
 from pilotage.plan.waves import current_wave, is_full, members, next_wave, obstacle_in, settled_on
