@@ -324,10 +324,10 @@ def test_deleting_takes_everything_away_and_tries_a_dead_member_for_ten_minutes(
     world.delete()
     world.run(590)
     assert world.members["aws"].objects == {}
-    assert world.exists
+    assert world.exists()
 
     world.run(20)
-    assert not world.exists
+    assert not world.exists()
     assert world.members["gcp"].objects != {}
     told(world, "deletion")
 

@@ -110,7 +110,6 @@ class World:
 
     # -------------------------------------------------------------------------------------------------------- state
 
-    @property
     def exists(self) -> bool:
         """The ModelDeployment is still there."""
         return self.deployment is not None
