@@ -405,3 +405,56 @@ def test_a_stable_that_loses_all_its_pods_is_told():
     world.run(60)
 
     assert (world.status.phase, world.reason("Available")) == ("Degraded", "PodsUnavailable")
+
+
+def test_without_gates_a_deadline_with_hold_waits_for_a_person():
+    deployment = TWO_WAVES.with_gates().with_steps({"weight": 10, "pause": "3h"}, 50)
+    deployment = deployment.with_rollout(maxDuration="1h", onInconclusive="Hold")
+    world = a_world_with_v1_stable("aws", deployment=deployment)
+
+    world.apply(deployment.serving("v2"))
+    world.run(10 * 3600)
+    assert (world.rollout.held, world.status.phase, world.status.step) == (True, "Paused", "first 1/2")
+
+    world.annotate("promote-full", world.rollout.name)
+    world.run_until(is_promoted(world, "v2"))
+
+
+def test_a_later_deadline_lifts_the_hold():
+    deployment = TWO_WAVES.with_rollout(maxDuration="1h").with_analysis(interval="10m")
+    world = a_world_with_v1_stable("aws", deployment=deployment)
+    world.members["aws"].labels_per_s = 0
+    world.apply(deployment.serving("v2"))
+    world.run(2 * 3600)
+    assert world.rollout.held
+
+    world.apply(deployment.serving("v2").with_rollout(maxDuration="9h"))
+    world.run(60)
+
+    assert not world.rollout.held
+    assert world.rollout.attempt == 1
+
+
+def test_a_revisions_record_deleted_by_hand_is_made_anew_and_the_rollout_goes_on():
+    world = a_world_with_v1_stable("aws")
+    world.quality["v2"] = BETTER
+    world.apply(TWO_WAVES.serving("v2"))
+    world.run_until(lambda: world.status.step == "first 2/2" and world.share("aws", "v2") == 0.5)
+
+    del world.revisions[world.name_of("v2")]
+    world.run_until(is_promoted(world, "v2"))
+
+    assert world.revision("v2").status.outcome == "Promoted"
+
+
+def test_an_aborted_first_deployment_stops_where_it_is():
+    world = World("aws", "gcp")
+    world.apply(TWO_WAVES)
+    world.run(2)
+
+    world.annotate("abort", world.rollout.name)
+    world.run(3600)
+
+    assert (world.status.phase, world.rollout.outcome) == ("Degraded", "Aborted")
+    assert world.members["gcp"].objects == {}
+    assert world.share("aws", "v1") == 1.0, "there is nothing to return to: what serves goes on"

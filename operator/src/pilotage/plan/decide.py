@@ -62,6 +62,7 @@ def fail(scene: Scene, draft: Draft) -> Draft:
 RULES: tuple[Rule, ...] = (
     rollouts.finish_recorded_end,  # a crash fell between the two writes of an end
     rollouts.follow_spec,  # the target is what the spec names
+    rollouts.restore_record,  # somebody deleted the revision's record
     rollouts.supersede,  # another spec than the rollout's
     verbs.abort,  # a person's word comes before what the machine would do
     verbs.promote_full,

@@ -173,6 +173,8 @@ def held_back(scene: Scene, draft: Draft, rollout: RolloutRecord, wave: WaveReco
             return obstacle
         if passed and not waits_for_person:
             return None
+    elif rollout.held:
+        return Obstacle(reason=Reason.HELD, message=f"`pilotage promote {scene.metadata.name} --full` goes on")
     if pause_left(scene, draft, rollout, wave) > 0:
         how = (
             f"`pilotage promote {scene.metadata.name}` ends its pause" if waits_for_person else "its pause is not over"

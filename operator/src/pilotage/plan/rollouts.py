@@ -64,6 +64,16 @@ def finish_recorded_end(scene: Scene, draft: Draft) -> Draft:
     return _ended(draft, entry.outcome, Reason(entry.reason), entry.message, entry.decided_at)
 
 
+def restore_record(scene: Scene, draft: Draft) -> Draft:
+    """The revision's record was lost (deleted by hand, made anew by `follow_spec`): its evidence begins again."""
+    rollout = draft.active
+    revision = draft.revisions.get(rollout.revision) if rollout else None
+    if rollout is None or revision is None or revision.status.attempt == rollout.attempt:
+        return draft
+    history = revision.status.history
+    return draft.with_revision(rollout.revision, RevisionStatus(attempt=rollout.attempt, history=history))
+
+
 def supersede(scene: Scene, draft: Draft) -> Draft:
     """The spec changed under a rollout: another revision, or another plan for the same one."""
     rollout = draft.active
