@@ -49,6 +49,7 @@ def _counts(report: Report, comparison: Comparison) -> Iterator[str]:
         yield "no label was posted"
     for cell, posted, counted in comparison.wrong[:5]:
         yield f"{cell}: {posted} labels posted, {counted} counted"
-    odd = {result: n for result, n in report.label_results.items() if result != "accepted"}
+    # On a machine that is short of breath the generator may post a label after labelDelay: told, counted by nobody.
+    odd = {result: n for result, n in report.label_results.items() if result not in ("accepted", "late")}
     if odd:
         yield f"labels that were not accepted: {odd}"

@@ -1,8 +1,9 @@
 """The traffic of the demo, as a process of its own: real digits to every cloud's gateway, true labels later.
 
 Each request is one held-back digit drawn from the plan's class mix; its label is posted to the same cloud after the
-class's delay, for a share of the predictions. Nothing is retried; a request that fails is counted and told. Orders come
-as lines on stdin (`withhold`, `post`, `stop`), the ledger goes to a file when it ends. Ends also when stdin closes.
+class's delay, for a share of the predictions. Nothing is retried (but labels, with `--repost`: they are delivered at
+least once and counted at most once); a request that fails is counted and told. Orders come as lines on stdin
+(`withhold`, `post`, `stop`), the ledger goes to a file when it ends. Ends also when stdin closes.
 """
 
 from __future__ import annotations
@@ -67,10 +68,13 @@ class Tally:
 class Load:
     """Open-loop traffic to several clouds until told to stop."""
 
-    def __init__(self, clouds: list[Cloud], rows: dict[str, list[list[float]]], session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, clouds: list[Cloud], rows: dict[str, list[list[float]]], session: aiohttp.ClientSession, *, repost: bool
+    ) -> None:
         self.clouds = clouds
         self.rows = rows
         self.session = session
+        self.repost = repost
         self.tally = Tally()
         self.withheld = False
         self.stopping = asyncio.Event()
@@ -120,10 +124,13 @@ class Load:
         items = [{"token": token, "row": 0, "label": actual} for _, token, actual, _, _ in batch]
         answer = await self._request(cloud, "feedback", {"feedback": items})
         if answer is None:
+            for label in batch if self.repost else ():
+                heapq.heappush(cloud.due, label)
             return
+        known = ("accepted", "duplicate") if self.repost else ("accepted",)
         for (_, _, actual, revision, predicted), item in zip(batch, answer[1]["results"], strict=True):
             self.tally.results[item["result"]] += 1
-            if item["result"] == "accepted":
+            if item["result"] in known:
                 self.tally.labels[cloud.name, revision, actual, predicted] += 1
 
     async def _request(self, cloud: Cloud, verb: str, body: Any) -> tuple[Any, Any] | None:
@@ -154,7 +161,7 @@ async def obey(load: Load) -> None:
     load.stopping.set()
 
 
-async def play(gateways: dict[str, str], rows: dict[str, list[list[float]]], seed: int) -> Tally:
+async def play(gateways: dict[str, str], rows: dict[str, list[list[float]]], seed: int, repost: bool) -> Tally:
     """Send to every gateway until told to stop, and return what was sent."""
     clouds = [
         Cloud(name=name, gateway=url, rate=plan.REQUESTS_PER_S[name], draw=random.Random(f"{seed} {name}"))
@@ -163,7 +170,7 @@ async def play(gateways: dict[str, str], rows: dict[str, list[list[float]]], see
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
     timeout = aiohttp.ClientTimeout(total=10)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        load = Load(clouds, rows, session)
+        load = Load(clouds, rows, session, repost=repost)
         orders = asyncio.create_task(obey(load))
         await load.run()
         orders.cancel()
@@ -185,10 +192,13 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--repost", action="store_true", help="post labels again whose request failed (for fault tests)"
+    )
     parser.add_argument("gateways", nargs="+", metavar="CLOUD=URL")
     arguments = parser.parse_args()
     gateways = dict(each.split("=", 1) for each in arguments.gateways)
-    tally = asyncio.run(play(gateways, held_back(arguments.rows), arguments.seed))
+    tally = asyncio.run(play(gateways, held_back(arguments.rows), arguments.seed, arguments.repost))
     arguments.ledger.write_text(json.dumps(tally.as_json()))
 
 

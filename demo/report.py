@@ -43,7 +43,13 @@ def write(
         failures=account.failures,
         label_results=account.results,
     )
-    document = {"rollouts": report.rollouts, "requests": report.requests, "labels": _labels(comparison)}
+    labels = {
+        "posted": comparison.labels,
+        "late": account.results.get("late", 0),
+        "cells": comparison.cells,
+        "cellsThatDiffer": len(comparison.wrong),
+    }
+    document = {"rollouts": report.rollouts, "requests": report.requests, "labels": labels}
     (folder / "report.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     figures = curves.draw(clouds["hub"].prometheus_url, {name: clouds[name].prometheus_url for name in MEMBERS}, began)
     (folder / "report.html").write_text(page(report, comparison, figures))
@@ -81,10 +87,6 @@ def _gate(gate: GateResult) -> Mapping[str, Any]:
         "upper": gate.upper,
         "labels": {"stable": gate.labels_stable, "canary": gate.labels_canary},
     }
-
-
-def _labels(comparison: Comparison) -> Mapping[str, Any]:
-    return {"posted": comparison.labels, "cells": comparison.cells, "cellsThatDiffer": len(comparison.wrong)}
 
 
 def gate_line(gate: Mapping[str, Any]) -> str:

@@ -43,16 +43,16 @@ def tell(clouds: Clouds, screen: Screen, folder: Path, seed: int) -> bool:
     gateways = {name: clouds[name].gateway_url for name in MEMBERS}
     began = time.time()
     with screen.stage("v1: the first deployment, everywhere on readiness"):
-        _apply(stage, "v1")
-        _follow(stage, _ended(Outcome.PROMOTED), 90)
+        apply(stage, "v1")
+        follow(stage, ended(Outcome.PROMOTED), 90)
     with traffic.running(gateways, stage.models.held_back, folder, seed) as requests:
         with screen.stage("v2: better; wave by wave, gated on recall and precision"):
-            _apply(stage, "v2")
-            _follow(stage, _ended(Outcome.PROMOTED), 300)
+            apply(stage, "v2")
+            follow(stage, ended(Outcome.PROMOTED), 300)
         with screen.stage("v3: its recall of one class is worse; caught in the first wave"):
-            _apply(stage, "v3")
-            _follow(stage, _ended(Outcome.ROLLED_BACK), 180)
-            _follow(stage, _settled, 60)
+            apply(stage, "v3")
+            follow(stage, ended(Outcome.ROLLED_BACK), 180)
+            follow(stage, _settled, 60)
         with screen.stage("v3 once more, without labels: never promoted, held, aborted"):
             requests.withhold_labels()
             _retry_without_labels(stage)
@@ -83,15 +83,21 @@ def _prepare(clouds: Clouds, screen: Screen, folder: Path) -> Stage:
         for each in installing:
             each.result()
         list(pool.map(lambda name: setup.connect_member(clouds, name), MEMBERS))
+        setup.kubectl(clouds["hub"].kubeconfig, "create", "namespace", manifests.NAMESPACE)
     for line in budget.lines():
         screen.say(f"  {line}")
+    return look_at(clouds, models, screen, folder)
+
+
+def look_at(clouds: Clouds, models: Models, screen: Screen, folder: Path) -> Stage:
+    """The stage on clouds that are set up."""
     hub = connect(str(clouds["hub"].kubeconfig), None, manifests.NAMESPACE)
-    setup.kubectl(clouds["hub"].kubeconfig, "create", "namespace", manifests.NAMESPACE)
     image = images.reference("pilotage.dev/server:dev")
     return Stage(clouds=clouds, models=models, image=image, hub=hub, screen=screen, folder=folder)
 
 
-def _apply(stage: Stage, version: str) -> None:
+def apply(stage: Stage, version: str) -> None:
+    """`kubectl apply` the ModelDeployment with this version."""
     manifest = manifests.model_deployment(stage.models.references[version], stage.image, load.HOSTNAME)
     setup.apply(stage.clouds["hub"].kubeconfig, manifest)
 
@@ -101,14 +107,14 @@ def _retry_without_labels(stage: Stage) -> None:
     live = json.dumps({"spec": {"rollout": {"maxDuration": HELD_AFTER}}})
     setup.kubectl(kubeconfig, "patch", "mdep", manifests.NAME, "-n", manifests.NAMESPACE, "--type=merge", "-p", live)
     setup.pilotage(kubeconfig, "retry", manifests.NAME)
-    held = _follow(stage, _held, 120)
+    held = follow(stage, _held, 120)
     stage.screen.say(f"  held: {held.deployment.status.message}")
     setup.pilotage(kubeconfig, "abort", manifests.NAME)
-    _follow(stage, _ended(Outcome.ABORTED), 60)
-    _follow(stage, _settled, 60)
+    follow(stage, ended(Outcome.ABORTED), 60)
+    follow(stage, _settled, 60)
 
 
-def _follow(stage: Stage, fact: Callable[[Snapshot], bool], within_s: float) -> Snapshot:
+def follow(stage: Stage, fact: Callable[[Snapshot], bool], within_s: float) -> Snapshot:
     """Show the rollout until `fact` holds; StepFailed with what was last seen when it does not come in time."""
     ends = time.monotonic() + within_s
     with stage.screen.following():
@@ -124,7 +130,7 @@ def _follow(stage: Stage, fact: Callable[[Snapshot], bool], within_s: float) -> 
             time.sleep(LOOK_S)
 
 
-def _ended(outcome: Outcome) -> Callable[[Snapshot], bool]:
+def ended(outcome: Outcome) -> Callable[[Snapshot], bool]:
     """The rollout of the spec's generation has ended so; another end is an error at once."""
 
     def fact(snapshot: Snapshot) -> bool:

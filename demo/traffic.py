@@ -37,8 +37,10 @@ class Traffic:
 
 
 @contextmanager
-def running(gateways: dict[str, str], rows: Path, folder: Path, seed: int) -> Iterator[Traffic]:
-    """Traffic for the length of a block; it ends with it, and with us."""
+def running(
+    gateways: dict[str, str], rows: Path, folder: Path, seed: int, *, repost: bool = False
+) -> Iterator[Traffic]:
+    """Traffic for the length of a block; it ends with it, and with us. `repost`: failed labels are posted again."""
     ledger_file = folder / "ledger.json"
     ledger_file.unlink(missing_ok=True)
     command = [
@@ -52,6 +54,7 @@ def running(gateways: dict[str, str], rows: Path, folder: Path, seed: int) -> It
         "--seed",
         str(seed),
     ]
+    command += ["--repost"] if repost else []
     command += [f"{name}={url}" for name, url in gateways.items()]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, text=True) as process:
         try:
