@@ -18,6 +18,8 @@ from demo.svg import CANARY, FAIL, PASS, STABLE, Line, Panel, row
 
 STEP_S = 1.0
 MODEL = f'namespace="{manifests.NAMESPACE}",model="{manifests.NAME}"'
+ON_HUB = f'model="{manifests.NAME}"'
+"""The operator's own metrics: there the target's namespace is the operator's, and the model's is `exported_namespace`."""
 Points = list[tuple[float, float]]
 
 
@@ -79,7 +81,7 @@ class _Clock:
 
 
 def _weights(hub: str, members: Mapping[str, str], cluster: str, clock: _Clock) -> Panel:
-    asked = clock.one(hub, f'max(pilotage_rollout_weight{{{MODEL},cluster="{cluster}"}})')
+    asked = clock.one(hub, f'max(pilotage_rollout_weight{{{ON_HUB},cluster="{cluster}"}})')
     by_backend = f'gateway_requests_total{{route="{manifests.NAMESPACE}/{manifests.NAME}"'
     share = f'100 * sum(rate({by_backend},backend="{manifests.NAME}-canary"}}[5s])) / sum(rate({by_backend}}}[5s]))'
     measured = clock.one(members[cluster], share)
@@ -93,7 +95,7 @@ def _weights(hub: str, members: Mapping[str, str], cluster: str, clock: _Clock) 
 def _evidence(hub: str, gate: str, clock: _Clock) -> Panel:
     lines = []
     for side, colour in (("pass", PASS), ("fail", FAIL)):
-        points = clock.one(hub, f'max(pilotage_gate_log_evidence{{{MODEL},gate="{gate}",side="{side}"}})')
+        points = clock.one(hub, f'max(pilotage_gate_log_evidence{{{ON_HUB},gate="{gate}",side="{side}"}})')
         lines.append(Line(name=side, colour=colour, points=points))
     threshold = math.log(1 / float(plan.ANALYSIS["alpha"]))
     references = [("promote / roll back", threshold)]
@@ -102,7 +104,7 @@ def _evidence(hub: str, gate: str, clock: _Clock) -> Panel:
 
 def _estimate(hub: str, gate: Mapping[str, object], clock: _Clock) -> Panel:
     series = {
-        bound: clock.one(hub, f'max(pilotage_gate_estimate{{{MODEL},gate="{gate["name"]}",bound="{bound}"}})')
+        bound: clock.one(hub, f'max(pilotage_gate_estimate{{{ON_HUB},gate="{gate["name"]}",bound="{bound}"}})')
         for bound in ("estimate", "lower", "upper")
     }
     upper = dict(series["upper"])

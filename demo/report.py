@@ -124,9 +124,14 @@ Gates: {html.escape(gates)}.</p>
 
 
 def _asked(gate: Mapping[str, Any]) -> str:
-    which = gate.get("class") or gate.get("average")
     bounds = " and ".join(f"{key} {gate[key]:g}" for key in ("floor", "margin") if key in gate)
-    return f"{gate['metric']} of {which} ({bounds})" if which else f"{gate['metric']} ({bounds})"
+    match gate:
+        case {"class": which}:
+            return f"{gate['metric']} of {which} ({bounds})"
+        case {"average": which}:
+            return f"{which} {gate['metric']} ({bounds})"
+        case _:
+            return f"{gate['metric']} ({bounds})"
 
 
 def _row(rollout: Mapping[str, Any]) -> str:
@@ -152,7 +157,7 @@ table{border-collapse:collapse;width:100%}th{text-align:left;color:var(--soft);f
 td,th{border-bottom:1px solid var(--line);padding:.45rem .6rem;vertical-align:top}
 .mono{font:13px/1.6 ui-monospace,monospace;white-space:pre-wrap}
 .promoted{color:#1a7f37}.rolledback{color:#cf222e}.aborted{color:#9a6700}
-svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font:11px system-ui,sans-serif}
+svg{height:auto;display:block}svg text{fill:var(--soft);font:11px system-ui,sans-serif}
 svg .title{fill:var(--ink);font-weight:600}svg .axis{stroke:var(--line)}
 svg .bound{stroke:var(--soft);stroke-dasharray:4 4}
 """

@@ -14,6 +14,7 @@ from typing import TypeVar
 STABLE, CANARY, PASS, FAIL = "#8c959f", "#0969da", "#1a7f37", "#cf222e"
 _Point = TypeVar("_Point", bound=tuple[float, ...])
 _WIDTH, _HEIGHT = 360, 220
+_PANELS_ACROSS = 3
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 8, 40, 26
 
 
@@ -45,7 +46,8 @@ def row(panels: Sequence[Panel], until: float, gap_s: float = 10.0) -> str:
         f'<g transform="translate({n * _WIDTH},0)">{_panel(panel, until, gap_s)}</g>' for n, panel in enumerate(panels)
     )
     size = f"0 0 {_WIDTH * len(panels)} {_HEIGHT}"
-    return f'<svg viewBox="{size}" role="img" xmlns="http://www.w3.org/2000/svg">{drawn}</svg>'
+    width = f"width:{min(100.0, 100 * len(panels) / _PANELS_ACROSS):.0f}%"
+    return f'<svg viewBox="{size}" style="{width}" role="img" xmlns="http://www.w3.org/2000/svg">{drawn}</svg>'
 
 
 def _panel(panel: Panel, until: float, gap_s: float) -> str:
