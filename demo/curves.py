@@ -19,7 +19,7 @@ from demo.svg import CANARY, FAIL, PASS, STABLE, Line, Panel, row
 STEP_S = 1.0
 MODEL = f'namespace="{manifests.NAMESPACE}",model="{manifests.NAME}"'
 ON_HUB = f'model="{manifests.NAME}"'
-"""The operator's own metrics: there the target's namespace is the operator's, and the model's is `exported_namespace`."""
+"""The operator's metrics: the target's namespace is the operator's own, the model's is `exported_namespace` there."""
 Points = list[tuple[float, float]]
 
 

@@ -65,7 +65,7 @@ def test_v3_failed_on_the_recall_of_the_class_it_was_made_worse_in(played):
 def test_without_labels_nothing_was_promoted(played):
     again = rollouts(played)[3]
 
-    assert {gate["verdict"] for gate in again["gates"]} <= {"InsufficientData", "Inconclusive"}
+    assert {gate["verdict"] for gate in again["gates"]} == {"InsufficientData"}
 
 
 def test_not_one_request_failed(played):

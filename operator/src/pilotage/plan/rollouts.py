@@ -183,7 +183,7 @@ def _closed(
         reason=reason.value,
         message=message,
         clusters=taken_by(rollout),
-        gates=status.evidence[-1].gates if status.evidence else not_applicable(scene),
+        gates=_last_judged(scene, status),
         started_at=rollout.started_at,
         decided_at=scene.now,
         ungated=any(wave.ungated for wave in rollout.waves),
@@ -198,9 +198,19 @@ def _closed(
     )
 
 
+def _last_judged(scene: Scene, status: RevisionStatus) -> tuple[GateResult, ...]:
+    if not status.evidence:
+        return not_applicable(scene)
+    return status.evidence[-1].gates or _every_gate(scene, "InsufficientData")
+
+
 def not_applicable(scene: Scene) -> tuple[GateResult, ...]:
     """What the gates say of a rollout that nothing was compared in."""
-    return tuple(GateResult(name=str(gate.get("name", "")), verdict="NotApplicable") for gate in scene.spec.gates)
+    return _every_gate(scene, "NotApplicable")
+
+
+def _every_gate(scene: Scene, verdict: str) -> tuple[GateResult, ...]:
+    return tuple(GateResult(name=str(gate.get("name", "")), verdict=verdict) for gate in scene.spec.gates)
 
 
 def _carried(draft: Draft, status: RevisionStatus, outcome: Outcome) -> dict[str, Json] | None:
