@@ -80,7 +80,7 @@ class WorkQueue(Generic[K]):
         self._set_alarm()
 
     def retry(self, key: K, *, at_least_s: float = 0.0) -> float:
-        """Delay the key by its own exponential back-off, from 1 s up to the queue's limit, with jitter; returns the delay."""
+        """Delay the key by its own exponential back-off, from 1 s up to the queue's limit, with jitter; returns it."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay_s = min(self._backoff_max_s, BACKOFF_FIRST_S * 2.0 ** min(failures, 16)) * (0.5 + self._jitter() / 2)
