@@ -15,6 +15,8 @@ from pilotage.hub.store import Entry, HubStore
 from pilotage.kube import Api, Key, Resource
 from pilotage.kube.merge import merge_diff
 
+REMEMBERED = 1024
+
 log = structlog.get_logger(__name__)
 
 
@@ -40,10 +42,6 @@ class StatusWriter:
         self._check_kept(kind, key, entry.uid, answer, status)
         return True
 
-    def forget(self, uid: str) -> None:
-        """Drop what is remembered of a deleted object."""
-        self._not_kept.pop(uid, None)
-
     def _check_kept(
         self, kind: Resource, key: Key, uid: str, answer: Mapping[str, Any], status: Mapping[str, Any]
     ) -> None:
@@ -53,4 +51,6 @@ class StatusWriter:
             return
         version = int(answer["metadata"]["resourceVersion"])
         self._not_kept[uid] = (version, status)
+        while len(self._not_kept) > REMEMBERED:
+            del self._not_kept[next(iter(self._not_kept))]
         log.warning("status.not_kept", kind=kind.kind, key=str(key), fields=sorted(lost))

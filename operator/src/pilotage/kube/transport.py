@@ -233,6 +233,8 @@ def _configuration(endpoint: Endpoint) -> Any:
         host=endpoint.server,
         ca_cert_data=endpoint.ca,
         tls_server_name=endpoint.tls_server_name or None,
+        # no pool limit: calls are bounded by `Limits`, and a hundred watches must not starve the probe
+        connection_pool_maxsize=0,
         # proxies of the environment are for the outside, as in Go's net/http
         client_session_kwargs={"trust_env": not is_loopback, "middlewares": (_refuse_redirects,)},
     )
