@@ -137,18 +137,28 @@ def _time(value: Any, path: str, problems: list[str]) -> float | None:
         return None
 
 
-def _decode_value(annotation: Any, value: Any, path: str, problems: list[str]) -> Any:
+@cache
+def _shape(annotation: Any) -> tuple[Any, Any, bool]:
+    """Origin, first argument (for a union the one that is not None), and whether it is a dataclass."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        inner = next(arg for arg in args if arg is not type(None))
+        return Union, next(arg for arg in args if arg is not type(None)), False
+    return origin, args[0] if args else None, isinstance(annotation, type) and is_dataclass(annotation)
+
+
+def _decode_value(annotation: Any, value: Any, path: str, problems: list[str]) -> Any:
+    origin, inner, is_record = _shape(annotation)
+    if is_record:
+        return decode(annotation, value, path, problems)
+    if origin is None and annotation is not float and type(value) is annotation:
+        return value  # by far the most: a string where a string belongs
+    if origin is Union:
         return _decode_value(inner, value, path, problems)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             problems.append(f"{path}: {value!r} is not a list")
             return ()
-        return tuple(_decode_value(args[0], item, f"{path}[{n}]", problems) for n, item in enumerate(value))
-    if isinstance(annotation, type) and is_dataclass(annotation):
-        return decode(annotation, value, path, problems)
+        return tuple(_decode_value(inner, item, f"{path}[{n}]", problems) for n, item in enumerate(value))
     return _decode_scalar(annotation, origin, value, path, problems)
 
 
@@ -173,5 +183,6 @@ def _decode_scalar(annotation: Any, origin: Any, value: Any, path: str, problems
 _ARTICLES: Mapping[Any, str] = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
+@cache
 def _optional(annotation: Any) -> bool:
     return type(None) in get_args(annotation)
