@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from demo import manifests, plan
-from demo.svg import CANARY, FAIL, PASS, STABLE, Line, Panel, row
+from demo.svg import CANARY, FAIL, MEASURED, PASS, REVISIONS, Line, Panel, row
 
 STEP_S = 1.0
 MODEL = f'namespace="{manifests.NAMESPACE}",model="{manifests.NAME}"'
@@ -31,8 +31,8 @@ def draw(hub: str, members: Mapping[str, str], began: float) -> list[tuple[str, 
     confusions = {name: _confusions(url, clock) for name, url in members.items()}
     return [
         (
-            "Canary weight",
-            "Percent of each cloud's traffic meant for the canary, and what its gateway measured.",
+            "Weights",
+            "Percent of each cloud's traffic that a revision is meant to get, and what the gateway sent to the canary.",
             row([_weights(hub, members, name, clock) for name in members], until),
         ),
         (
@@ -81,14 +81,12 @@ class _Clock:
 
 
 def _weights(hub: str, members: Mapping[str, str], cluster: str, clock: _Clock) -> Panel:
-    asked = clock.one(hub, f'max(pilotage_rollout_weight{{{ON_HUB},cluster="{cluster}"}})')
     by_backend = f'gateway_requests_total{{route="{manifests.NAMESPACE}/{manifests.NAME}"'
     share = f'100 * sum(rate({by_backend},backend="{manifests.NAME}-canary"}}[5s])) / sum(rate({by_backend}}}[5s]))'
-    measured = clock.one(members[cluster], share)
-    lines = [
-        Line(name="measured", colour=STABLE, points=measured),
-        Line(name="weight", colour=CANARY, points=asked, stepped=True),
-    ]
+    lines = [Line(name="measured", colour=MEASURED, points=clock.one(members[cluster], share))]
+    asked = clock.ask(hub, f'max by (revision) (pilotage_rollout_weight{{{ON_HUB},cluster="{cluster}"}})')
+    for n, (_, points) in enumerate(sorted(asked, key=lambda series: series[1][0])):
+        lines.append(Line(name=f"v{n + 1}", colour=REVISIONS[n % len(REVISIONS)], points=points, stepped=True))
     return Panel(title=cluster, lines=lines, low=0, high=100)
 
 
@@ -159,7 +157,7 @@ def _confusions(prometheus: str, clock: _Clock) -> list[_Series]:
     found = clock.ask(prometheus, f"sum by (revision) (pilotage_matured_labels_total{{{MODEL}}}) > 0")
     ordered = sorted((points[0][0], labels["revision"]) for labels, points in found if points)
     return [
-        _Series(name=f"v{n + 1}", colour=(STABLE, CANARY, FAIL)[n % 3], cells=_cells(prometheus, revision, clock))
+        _Series(name=f"v{n + 1}", colour=REVISIONS[n % len(REVISIONS)], cells=_cells(prometheus, revision, clock))
         for n, (_, revision) in enumerate(ordered)
     ]
 

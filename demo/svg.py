@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-STABLE, CANARY, PASS, FAIL = "#8c959f", "#0969da", "#1a7f37", "#cf222e"
+CANARY, PASS, FAIL, MEASURED = "#0969da", "#1a7f37", "#cf222e", "#d4a72c"
+REVISIONS = ("#8c959f", CANARY, FAIL)
+"""One colour for each revision, in the order they came."""
 _Point = TypeVar("_Point", bound=tuple[float, ...])
 _WIDTH, _HEIGHT = 360, 220
 _PANELS_ACROSS = 3

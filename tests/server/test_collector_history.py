@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -78,9 +79,9 @@ class Reference:
     def __init__(self):
         self.rows = {}
         self.expired_before = BORN
-        self.confusion = Counter()
-        self.matured = Counter()
-        self.results = Counter()
+        self.confusion: Counter[Any] = Counter()
+        self.matured: Counter[Any] = Counter()
+        self.results: Counter[Any] = Counter()
 
     def mature(self, now, delay):
         for (issued, _, _), row in self.rows.items():
@@ -229,7 +230,7 @@ class LedgerHistory(RuleBasedStateMachine):
 
     def do(self, items, broken):
         work = [a_delivery(*items, sender=REVISIONS[0])] if items else []
-        answers = []
+        answers: list[Any] = []
 
         def specified():
             self.reference.mature(self.now, self.delay)

@@ -7,7 +7,7 @@ import pytest
 
 from pilotage_server.feedback import KeyRing, TokenSigner
 from pilotage_server.feedback.items import MAX_BODY_BYTES, MAX_ITEMS
-from pilotage_server.feedback.token import chosen_row, open_token
+from pilotage_server.feedback.token import Token, chosen_row, open_token
 from support.feedback import Clock, a_collector, an_endpoint, an_identity, eventually, key_dir, post, samples, total
 
 
@@ -48,7 +48,9 @@ async def test_a_label_of_this_cluster_is_accepted_and_counts_at_maturity(endpoi
     assert quality["confusion"]["cat"] == {"cat": 1, "dog": 0, "eel": 0}
     assert quality["confusion"]["eel"] == {"cat": 0, "dog": 1, "eel": 0}
     assert (quality["countedRows"], quality["maturedLabels"], quality["pendingRows"]) == (2, 1, 0)
-    chosen = chosen_row(open_token(token, collector.ring).nonce, 2)
+    opened = open_token(token, collector.ring)
+    assert isinstance(opened, Token)
+    chosen = chosen_row(opened.nonce, 2)
     assert quality["matured"][("cat", "eel")[chosen]][("cat", "dog")[chosen]] == 1
 
 

@@ -54,10 +54,12 @@ async def running(coroutine):
 @contextlib.asynccontextmanager
 async def a_server(handle):
     """A TCP server of the test's own making on a free port; its connections end with it."""
-    connections = set()
+    connections: set[asyncio.Task[None]] = set()
 
     async def serve(reader, writer):
-        connections.add(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
         try:
             await handle(reader, writer)
         finally:
