@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from pilotage.hub.kinds import MEMBER_CLUSTERS, MODEL_DEPLOYMENTS
-from pilotage.kube import Invalid, Key, Object
+from pilotage.kube import Forbidden, Invalid, Key, Listing, Object
 from pilotage.kube.resources import DEPLOYMENTS, EVENTS, SECRETS, SERVICES
+from support.apisim import SimClient
 from support.apisim.cluster import ClusterState
 from support.simworld import OPERATOR_NAMESPACE, V1, V2, SimWorld, a_deployment, a_kubeconfig
 from support.virtual_time import virtually
@@ -160,6 +161,30 @@ async def test_a_member_that_cannot_be_used_says_why_and_what_to_do(case: BadMem
             case.mend(world)
             await world.sees(lambda: ready(world, "gcp").get("status") == "True", within_s=60, what="mended")
             await world.promoted(within_s=300)
+
+
+@virtually
+async def test_a_missing_right_names_verb_kind_namespace_and_the_chart(monkeypatch: pytest.MonkeyPatch) -> None:
+    permitted = SimClient.list
+
+    async def refused(client: SimClient, resource: Any, **options: Any) -> Listing:
+        if resource is DEPLOYMENTS and client._sim.name == "gcp":
+            raise Forbidden("deployments.apps is forbidden", code=403)
+        return await permitted(client, resource, **options)
+
+    world = SimWorld(["aws", "gcp"])
+    async with world.running():
+        with monkeypatch.context() as patch:
+            patch.setattr(SimClient, "list", refused)
+            world.hub.state.create(MODEL_DEPLOYMENTS, a_deployment(), manager="kubectl")
+            await world.sees(lambda: ready(world, "gcp").get("reason") == "Forbidden", within_s=60)
+            message = ready(world, "gcp")["message"]
+            assert "may not list or watch deployments.apps in namespace models" in message
+            assert "install chart pilotage-member" in message
+            assert world.holds("MembersReachable", "False", "Forbidden")
+            await calm(world)
+        await world.sees(lambda: ready(world, "gcp").get("status") == "True", within_s=60)
+        await world.promoted(within_s=300)
 
 
 @virtually

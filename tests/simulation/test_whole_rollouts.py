@@ -11,7 +11,7 @@ import pytest
 from pilotage.api import names
 from pilotage.hub.kinds import KINDS, MODEL_DEPLOYMENTS, MODEL_REVISIONS
 from pilotage.kube import Key
-from pilotage.kube.resources import DEPLOYMENTS, HTTP_ROUTES, PODS, SERVICES
+from pilotage.kube.resources import DEPLOYMENTS, EVENTS, HTTP_ROUTES, PODS, SERVICES
 from support.apisim import Fault, Link, SimCall
 from support.counts import CountsOracle
 from support.simworld import KEY, V1, V2, V3, SimWorld, a_deployment
@@ -191,6 +191,27 @@ async def test_deleting_a_member_cluster_leaves_its_models_serving() -> None:
         await asyncio.sleep(120)
         assert bundles(world, "gcp") == {V1}
         assert world.deployment().status.phase == "Healthy"
+
+
+@virtually
+async def test_what_a_dead_member_kept_is_told_as_unclaimed_and_left_serving() -> None:
+    world = a_world()
+    async with world.running():
+        world.apply(quick(V1))
+        await world.promoted(within_s=60)
+        world.members["gcp"].link = Link.SILENT
+        await asyncio.sleep(60)
+        world.hub.state.delete(MODEL_DEPLOYMENTS, KEY)
+        await asyncio.sleep(900)
+        assert not world.hub.state.objects(MODEL_DEPLOYMENTS), "released after ten minutes"
+        kept = world.members["gcp"].state.objects(DEPLOYMENTS)
+        world.members["gcp"].link = Link.UP
+        world.apply(quick(V2))
+        await asyncio.sleep(120)
+        told = [each for each in world.hub.state.objects(EVENTS) if each["reason"] == "Unclaimed"]
+        assert {each["regarding"]["kind"] for each in told} >= {"MemberCluster"}
+        assert world.members["gcp"].state.objects(DEPLOYMENTS) == kept
+        assert bundles(world, "aws") == {V2}
 
 
 # ------------------------------------------------------------------------------------------------------------- outages
