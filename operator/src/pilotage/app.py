@@ -25,9 +25,9 @@ from pilotage.engine.reconciler import Decide, Reconciler
 from pilotage.engine.workers import work
 from pilotage.evidence.answer import Fetch
 from pilotage.fleet.access import Connect
+from pilotage.fleet.health import Probing
 from pilotage.fleet.link import Connected
 from pilotage.fleet.registry import Fleet, Outside
-from pilotage.fleet.supervisor import Probing
 from pilotage.hub.events import EventRecorder
 from pilotage.hub.keys import KeyList
 from pilotage.hub.kinds import KINDS, MEMBER_CLUSTERS, MODEL_DEPLOYMENTS

@@ -16,8 +16,9 @@ import structlog
 from pilotage.api.reasons import Reason
 from pilotage.api.types import MemberCluster
 from pilotage.fleet.access import Connect, SecretSource
+from pilotage.fleet.health import Probing
 from pilotage.fleet.link import Barred, Connecting, Link, NotUsable
-from pilotage.fleet.supervisor import Probing, Supervisor, Surroundings
+from pilotage.fleet.supervisor import Supervisor, Surroundings
 from pilotage.fleet.syncer import Line, Syncer, Wanted
 from pilotage.kube import Clock, Key, Manifest
 from pilotage.kube.backoff import Jitter

@@ -19,27 +19,17 @@ from pilotage.api.reasons import Reason
 from pilotage.api.types import MemberCluster
 from pilotage.fleet.access import Connect, SecretSource, endpoint_of
 from pilotage.fleet.cache import NamespaceCache
+from pilotage.fleet.health import INSTALL_CHART, MemberLost, Probing, check_skew, link_of, probe
 from pilotage.fleet.link import Barred, Connected, Connecting, Link, Lost, NotUsable
 from pilotage.fleet.syncer import Syncer
-from pilotage.kube import Api, ApiError, Clock, Forbidden, Key, NotFound, Unauthorized, Untrusted
+from pilotage.kube import Api, ApiError, Clock, Forbidden, Key
 from pilotage.kube.backoff import Backoff, Jitter
 from pilotage.kube.resources import NAMESPACES
 
 IDENTITY = Key("", "kube-system")
 SYNCS_AT_ONCE = 4
-MAX_SKEW_S = 30.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probing:
-    """How a member's health is asked for."""
-
-    interval_s: float = 5.0
-    timeout_s: float = 3.0
-    failures: int = 3
-    connect_cap_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +65,6 @@ class _Session:
 
 class _SessionOver(Exception):
     """The session ends on purpose: connect again with what is true now."""
-
-
-class _MemberLost(Exception):
-    """The member stopped answering at `since`."""
-
-    def __init__(self, since: float, message: str) -> None:
-        super().__init__(message)
-        self.since, self.message = since, message
 
 
 class Supervisor:
@@ -132,7 +114,7 @@ class Supervisor:
             return self.link
         cache = self._session.caches.get(namespace) if self._session else None
         if cache is not None and cache.forbidden:
-            return Barred(reason=Reason.FORBIDDEN, message=f"{cache.forbidden}; {_REMEDY}")
+            return Barred(reason=Reason.FORBIDDEN, message=f"{cache.forbidden}; {INSTALL_CHART}")
         return self.link if cache is not None and cache.is_synced else Connecting()
 
     def cache(self, namespace: str) -> NamespaceCache | None:
@@ -151,13 +133,13 @@ class Supervisor:
                 continue
             except NotUsable as error:
                 self._become(error.link)
-            except _MemberLost as error:
+            except MemberLost as error:
                 self._become(Lost(since=error.since, message=error.message))
             except ApiError as error:
-                self._become(self._link_of(error))
+                self._become(link_of(error, since=self._lost_since()))
             except Exception as error:  # one of three places: no member takes the process down
                 log.exception("member.failed", cluster=self.name, error=repr(error))
-                self._become(self._lost(f"internal error: {error!r}"))
+                self._become(Lost(since=self._lost_since(), message=f"internal error: {error!r}"))
             await self._wait_before_next()
 
     async def _live_once(self) -> None:
@@ -168,7 +150,8 @@ class Supervisor:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._until_changed(), name=f"changes {self.name}")
-                    tasks.create_task(self._probe(api), name=f"probe {self.name}")
+                    probing = probe(api, self._around.probing, self._around.clock, when_well=self._check_skew)
+                    tasks.create_task(probing, name=f"probe {self.name}")
                     tasks.create_task(self._follow(session, tasks), name=f"namespaces {self.name}")
                     for number in range(SYNCS_AT_ONCE):
                         tasks.create_task(
@@ -185,7 +168,7 @@ class Supervisor:
             found = await api.get(NAMESPACES, IDENTITY)
         except Forbidden as error:
             raise NotUsable(
-                Reason.FORBIDDEN, f"may not get namespace kube-system; {_REMEDY} ({error.message})"
+                Reason.FORBIDDEN, f"may not get namespace kube-system; {INSTALL_CHART} ({error.message})"
             ) from None
         identity = str(found["metadata"]["uid"])
         # what this process has seen counts too: the status may not have been written yet
@@ -247,58 +230,11 @@ class Supervisor:
         await self._changed.wait()
         raise _SessionOver
 
-    # ------------------------------------------------------------------------------------------------------- health
-
-    async def _probe(self, api: Api) -> None:
-        """Ask `/readyz` for ever; raises _MemberLost after so many failures in a row."""
-        probing, failures, since, last = self._around.probing, 0, 0.0, ""
-        while True:
-            await self._around.clock.sleep(probing.interval_s)
-            asked_at = self._around.clock.now().timestamp()
-            try:
-                async with asyncio.timeout(probing.timeout_s):
-                    await api.raw_get("/readyz")
-            except Unauthorized as error:
-                raise NotUsable(Reason.UNAUTHORIZED, self._unauthorized(error)) from None
-            except (Forbidden, NotFound):
-                failures = 0  # an answer, if not the one a stock cluster gives
-            except (ApiError, TimeoutError) as error:
-                last = str(error) or f"no answer within {probing.timeout_s:g} s"
-                since = since if failures else asked_at
-                failures += 1
-            else:
-                failures = 0
-            if failures >= probing.failures:
-                raise _MemberLost(since, last)
-            if not failures:
-                self._check_skew()
-
     def _check_skew(self) -> None:
-        skew_s = self._around.skew_s(self.name)
-        if skew_s is not None and abs(skew_s) > MAX_SKEW_S:
-            raise NotUsable(
-                Reason.CLOCK_SKEW,
-                f"its clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the hub's; "
-                "set both by NTP: labels are counted by time",
-            )
+        check_skew(self._around.skew_s(self.name))
 
-    def _link_of(self, error: ApiError) -> Link:
-        match error:
-            case Unauthorized():
-                return Barred(reason=Reason.UNAUTHORIZED, message=self._unauthorized(error))
-            case Forbidden():
-                return Barred(reason=Reason.FORBIDDEN, message=f"{error.message}; {_REMEDY}")
-            case Untrusted():
-                return self._lost(f"{error.message}; check certificate-authority-data and the address")
-            case _:
-                return self._lost(str(error))
-
-    def _unauthorized(self, error: ApiError) -> str:
-        return f"the credential is not accepted ({error.message}); renew the kubeconfig in its Secret"
-
-    def _lost(self, message: str) -> Lost:
-        since = self.link.since if isinstance(self.link, Lost) else self._around.clock.now().timestamp()
-        return Lost(since=since, message=message)
+    def _lost_since(self) -> float:
+        return self.link.since if isinstance(self.link, Lost) else self._around.clock.now().timestamp()
 
     def _become(self, link: Link) -> None:
         before, self.link = self.link, link
@@ -318,14 +254,11 @@ class Supervisor:
                 await self._changed.wait()
 
 
-_REMEDY = "install chart pilotage-member into the namespace"
-
-
 def _first(group: ExceptionGroup[Exception]) -> Exception:
     """What ended a session, when several things did: a reason beats a loss, a bug beats a wish."""
 
     def rank(error: Exception) -> int:
-        kinds = (NotUsable, _MemberLost, _SessionOver)
+        kinds = (NotUsable, MemberLost, _SessionOver)
         return (0, 1, 3)[kinds.index(type(error))] if type(error) in kinds else 2
 
     return min(_leaves(group), key=rank)
