@@ -1,5 +1,8 @@
 """Flag, then environment, then default; whatever is wrong is told at once, with the remedy."""
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from pilotage.settings import Settings, SettingsRefused, parse
@@ -51,3 +54,9 @@ def test_every_mistake_is_told_at_once() -> None:
 
 def test_a_pod_knows_its_name() -> None:
     assert parse([], {"POD_NAME": "pilotage-5d-x"}).identity == "pilotage-5d-x"
+
+
+def test_every_setting_stands_in_the_reference() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "operator.md").read_text()
+    missing = [item.name for item in fields(Settings) if f"--{item.name.replace('_', '-')}" not in page]
+    assert missing == []
