@@ -16,7 +16,10 @@ from demo.screen import Screen
 from demo.setup import MEMBERS
 from localclouds import Clouds
 from support.audit import Use, uses
-from support.clouds import kubectl, until_gone
+from support.clouds import kubectl, until_gone, until_seen
+
+MORE_THAN_ARE_KEPT = 12
+"""Revisions, of which the history keeps ten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,15 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 
 @pytest.fixture(scope="session")
 def rights(played: Played) -> Rights:
-    """The rights used from the first install to the last deletion: the deployment is deleted here, then its members."""
+    """The rights used from the first install to the last deletion.
+
+    Revisions are made here until the oldest is dropped; then the deployment is deleted, and its members.
+    """
     hub = played.clouds["hub"]
+    for n in range(MORE_THAN_ARE_KEPT):
+        env = json.dumps({"spec": {"paused": True, "server": {"env": [{"name": "N", "value": str(n)}]}}})
+        kubectl(hub, "patch", "mdep", manifests.NAME, "-n", manifests.NAMESPACE, "--type=merge", "-p", env)
+        until_seen(hub, manifests.NAME, manifests.NAMESPACE)
     kubectl(hub, "delete", "mdep", manifests.NAME, "-n", manifests.NAMESPACE, "--timeout=90s")
     for name in MEMBERS:
         until_gone(played.clouds[name], "deployments,statefulsets,services,configmaps,httproutes", manifests.NAMESPACE)

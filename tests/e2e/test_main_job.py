@@ -11,7 +11,7 @@ import pytest
 
 from demo import manifests
 from demo.setup import MEMBERS, ROOT
-from support.audit import granted, writes
+from support.audit import Use, granted, writes
 from support.clouds import kubectl
 from support.rendered import rules_of
 
@@ -107,13 +107,23 @@ def test_a_rollout_takes_few_writes(played):
     assert evidence
 
 
-def test_the_charts_grant_exactly_what_was_used(rights):
-    hub = granted(
-        [*rules_of(ROOT / "charts" / "pilotage", "ClusterRole"), *rules_of(ROOT / "charts" / "pilotage", "Role")]
-    )
+ONLY_AFTER_A_CRASH = frozenset(
+    {
+        # a transition told again by the next leader is counted on the event that is there
+        Use("events.k8s.io", "events", "patch"),
+        # a create whose answer was lost: is the object ours?
+        Use("pilotage.dev", "modelrevisions", "get"),
+    }
+)
+
+
+def test_the_charts_grant_what_was_used_and_nothing_else(rights):
+    operator = ROOT / "charts" / "pilotage"
+    hub = granted([*rules_of(operator, "ClusterRole"), *rules_of(operator, "Role")])
     member = granted(rules_of(ROOT / "charts" / "pilotage-member", "Role"))
 
-    assert rights.hub == hub
+    assert rights.hub <= hub
+    assert hub - rights.hub <= ONLY_AFTER_A_CRASH
     assert rights.members == member
 
 

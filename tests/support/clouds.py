@@ -116,3 +116,15 @@ def until_gone(cloud: Cloud, kinds: str, namespace: str, within_s: float = 60.0)
     ends = time.monotonic() + within_s
     while left := kubectl(cloud, "get", kinds, *selected):
         assert time.monotonic() < ends, f"still there after {within_s:g} s in {cloud.name}: {left}"
+
+
+def until_seen(hub: Cloud, name: str, namespace: str, within_s: float = 60.0) -> None:
+    """Wait until the operator has looked at the newest generation of a ModelDeployment."""
+    ends = time.monotonic() + within_s
+    while True:
+        found = get(hub, "modeldeployments.pilotage.dev", name, "-n", namespace)
+        if found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]:
+            return
+        assert time.monotonic() < ends, (
+            f"generation {found['metadata']['generation']} was not looked at in {within_s:g} s"
+        )
