@@ -18,9 +18,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from demo import plan
+from demo import budget, plan
 from pilotage.gate import Analysis, State, Verdict
-from pilotage.gate.planning import label_budget
 
 _GIVE_UP_S = 120.0
 _HISTORY_S = 10.0
@@ -126,27 +125,6 @@ def labels(random: Random, version: str, cluster: str, weight: int, seconds: flo
     return {"confusion": confusion}
 
 
-def print_budget() -> None:
-    """The labels each gate is expected to need in the first wave, and the seconds of traffic that takes."""
-    analysis = Analysis.from_spec({"gates": list(plan.GATES), "analysis": dict(plan.ANALYSIS)})
-    clusters = next(iter(plan.WAVES.values()))
-    per_s = sum(plan.REQUESTS_PER_S[name] for name in clusters) * plan.LABEL_SHARE * plan.WEIGHTS[0] / 100
-    for canary, stable in (("v2", "v1"), ("v3", "v2")):
-        for need in label_budget(
-            analysis,
-            classes=plan.CLASSES,
-            shares={name: plan.REQUESTS_PER_S[name] for name in clusters},
-            canary=plan.expected_confusion(canary),
-            stable=plan.expected_confusion(stable),
-            canary_weight=plan.WEIGHTS[0] / 100,
-            waves=len(plan.WAVES),
-        ):
-            print(
-                f"{canary}: {need.gate} ({need.kind}) expects {need.verdict} after {need.labels:.0f} of its own"
-                f" labels, {need.all_labels:.0f} canary labels in all, {need.all_labels / per_s:.1f} s"
-            )
-
-
 def measured_rows_differ() -> bool:
     """Train the demo's classifiers as the plan says and compare their confusion rows with the plan's."""
     import numpy as np  # the trainer's stack: needed here only
@@ -182,7 +160,7 @@ def main() -> int:
     parser.add_argument("--measure", action="store_true", help="train the classifiers and compare their confusion rows")
     arguments = parser.parse_args()
     wrong = arguments.measure and measured_rows_differ()
-    print_budget()
+    print(*budget.lines(), sep="\n")
     good, bad = [], []
     for seed in range(arguments.seeds):
         good.append(Rollout(canary="v2", stable="v1", seed=seed).run())
