@@ -109,7 +109,8 @@ def test_the_operator_runs_restricted_with_probes_and_a_place_for_temporary_file
     }
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    assert {"name": "tmp", "mountPath": "/pilotage/tmp"} in container["volumeMounts"]
+    assert {"name": "TMPDIR", "value": "/pilotage/tmp"} in container["env"]
     assert len(of_kind(rendered(OPERATOR), "PodDisruptionBudget")) == 1
 
 

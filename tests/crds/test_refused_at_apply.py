@@ -117,10 +117,14 @@ def test_examples_apply_as_they_are_and_defaults_are_filled_in(hub: Cloud, names
 
 
 def test_short_names_and_columns_are_those_the_readme_shows(hub: Cloud, namespace: str):
+    member = changed("memberclusters.yaml", "metadata.name", namespace)
+    applied = try_kubectl(hub, "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(member))
+    assert applied.returncode == 0, applied.stderr
+
     listed = try_kubectl(hub, "get", "mdep,mrev,mcl", "--namespace", namespace)
+    header = try_kubectl(hub, "get", "mcl", namespace)
 
     assert listed.returncode == 0, listed.stderr
-    header = try_kubectl(hub, "get", "mcl")
     assert header.stdout.split("\n")[0].split() == ["NAME", "READY", "REASON", "AGE"]
 
 
