@@ -189,8 +189,13 @@ def test_a_failing_liveness_probe_restarts_the_container(space: Namespace, image
     space.ask("sick", "/ready?no")
     status = space.await_container("sick", lambda s: s["restartCount"] >= 1 and s["ready"], "is back")
     assert status["lastState"]["terminated"]["exitCode"] == 0
+
+    def said() -> list[str]:
+        # Only its own words: asyncio may complain about a connection that was open when it left.
+        return [line for line in space.log("sick").splitlines() if line in ("serving", "leaving")]
+
     # A machine short of breath may fail a probe once more; how it began stays the same.
-    eventually(lambda: space.log("sick").startswith("serving\nleaving\nserving\n"), "left politely and serves again")
+    eventually(lambda: said()[:3] == ["serving", "leaving", "serving"], "left politely and serves again")
 
 
 def test_a_crashing_container_waits_longer_each_time(space: Namespace, image: str) -> None:
