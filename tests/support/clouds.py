@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ import pytest
 import yaml
 
 from localclouds import CONTROL_PLANE, Cloud, Clouds
+from support.polling import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CRDS = REPOSITORY / "crds"
@@ -113,18 +113,22 @@ def start_clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 def until_gone(cloud: Cloud, kinds: str, namespace: str, within_s: float = 60.0) -> None:
     """Wait until nothing of Pilotage's is left in a namespace; AssertionError names what is."""
     selected = ("-n", namespace, "-l", "app.kubernetes.io/managed-by=pilotage", "-o", "name")
-    ends = time.monotonic() + within_s
-    while left := kubectl(cloud, "get", kinds, *selected):
-        assert time.monotonic() < ends, f"still there after {within_s:g} s in {cloud.name}: {left}"
+
+    def gone() -> bool:
+        left = kubectl(cloud, "get", kinds, *selected)
+        assert not left, f"still there in {cloud.name}: {left}"
+        return True
+
+    eventually(gone, within_s, every_s=0.5)
 
 
 def until_seen(hub: Cloud, name: str, namespace: str, within_s: float = 60.0) -> None:
     """Wait until the operator has looked at the newest generation of a ModelDeployment."""
-    ends = time.monotonic() + within_s
-    while True:
+
+    def seen() -> bool:
         found = get(hub, "modeldeployments.pilotage.dev", name, "-n", namespace)
-        if found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]:
-            return
-        assert time.monotonic() < ends, (
-            f"generation {found['metadata']['generation']} was not looked at in {within_s:g} s"
-        )
+        looked_at, newest = found.get("status", {}).get("observedGeneration"), found["metadata"]["generation"]
+        assert looked_at == newest, f"generation {newest} was not looked at, the last was {looked_at}"
+        return True
+
+    eventually(seen, within_s, every_s=0.5)

@@ -10,8 +10,7 @@ import asyncio
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +20,7 @@ from urllib.request import urlopen
 
 from localclouds import binaries
 from pilotage.evidence import Refused, Unreachable
+from support.polling import eventually
 
 SCRAPE_S = 0.2
 
@@ -57,7 +57,7 @@ class Exporter:
     def scraped(self) -> None:
         """Return once everything set before this call has been scraped and committed."""
         wanted = self.scrapes + 2
-        until(lambda: self.scrapes >= wanted, "two more scrapes")
+        eventually(lambda: self.scrapes >= wanted, within_s=20)
 
 
 class Prometheus:
@@ -101,19 +101,10 @@ def running_prometheus(folder: Path) -> Iterator[Prometheus]:
         with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
             try:
                 server = Prometheus(f"http://127.0.0.1:{port}", exporter)
-                until(lambda: _ready(server.url), f"Prometheus to get ready, see {folder}/log")
+                eventually(lambda: _ready(server.url), within_s=20)
                 yield server
             finally:
                 process.kill()
-
-
-def until(fact: Callable[[], bool], what: str, within_s: float = 20.0) -> None:
-    """Poll for a fact with a deadline; AssertionError names what did not come."""
-    ends = time.monotonic() + within_s
-    pause = threading.Event()
-    while not fact():
-        assert time.monotonic() < ends, f"waited {within_s:g} s for {what}"
-        pause.wait(0.02)
 
 
 @contextmanager

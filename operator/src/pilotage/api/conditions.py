@@ -6,6 +6,7 @@ A condition that says the same again is the same value, so an unchanged status s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pilotage.api.reasons import ConditionType
 from pilotage.api.types import Condition
@@ -32,11 +33,4 @@ def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
 def _with_transition(before: Condition | None, now: Condition) -> Condition:
     if before is None or before.status != now.status:
         return now
-    return Condition(
-        type=now.type,
-        status=now.status,
-        reason=now.reason,
-        message=now.message,
-        observed_generation=now.observed_generation,
-        last_transition_time=before.last_transition_time,
-    )
+    return replace(now, last_transition_time=before.last_transition_time)
