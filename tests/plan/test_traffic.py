@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.api.types import TrafficMode
-from pilotage.plan.traffic import Want, canary_capacity, canary_replicas, lay_out
+from pilotage.plan.traffic import Want, canary_capacity, canary_replicas, holdback_replicas, lay_out
 from pilotage.plan.views import BOTH, Arm, Route, Sight
 
 REPLICAS = 4
@@ -18,6 +18,9 @@ wants = st.one_of(
     st.sampled_from(REVISIONS).map(lambda base: Want(base=base)),
     st.tuples(st.permutations(REVISIONS), st.sampled_from([5, 10, 50, 90, 100])).map(
         lambda pair: Want(base=pair[0][0], canary=pair[0][1], weight=pair[1])
+    ),
+    st.tuples(st.permutations(REVISIONS), st.sampled_from([50, 80, 95])).map(
+        lambda pair: Want(base=pair[0][0], canary=pair[0][1], weight=pair[1], is_full=True)
     ),
 )
 histories = st.lists(wants, min_size=1, max_size=5)
@@ -100,6 +103,8 @@ def test_every_want_is_reached_from_every_other_and_someone_always_answers(mode,
         assert cluster.arms[want.base].ready == REPLICAS, "stable is kept warm"
     else:
         assert set(serving) == {want.base, want.canary}
+    if want.is_full:
+        assert cluster.arms[want.canary].ready == REPLICAS, "what has passed has all its pods"
 
 
 @BOTH_MODES
@@ -137,3 +142,11 @@ def test_the_canarys_pods_are_the_rounded_share_and_at_least_one(replicas, weigh
 @pytest.mark.parametrize(("replicas", "weight", "pods"), [(3, 10, 1), (3, 50, 2), (3, 100, 3), (1, 50, 1), (10, 11, 2)])
 def test_behind_a_gateway_the_canary_has_pods_for_its_share(replicas, weight, pods):
     assert canary_capacity(replicas, weight) == pods
+
+
+@pytest.mark.parametrize(
+    ("replicas", "holdback", "pods"),
+    [(1, 5, 1), (3, 5, 1), (3, 20, 1), (10, 20, 3), (20, 5, 1), (40, 5, 2), (4, 50, 4)],
+)
+def test_by_the_ratio_of_pods_a_holdback_is_the_nearest_share_beside_a_full_canary(replicas, holdback, pods):
+    assert holdback_replicas(replicas, holdback) == pods

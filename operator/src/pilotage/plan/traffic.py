@@ -21,13 +21,15 @@ class Want:
     """Serve `base`; with a `canary`, give it `weight` percent (100: all of it, `base` kept warm).
 
     `base_needs` is how many ready pods of `base` traffic may move to: all of them when it is new, one when it is the
-    way back from something worse.
+    way back from something worse. `is_full`: the canary has passed and `base` keeps but the holdback's share, so the
+    canary has all its pods.
     """
 
     base: str
     canary: str | None = None
     weight: int = 0
     base_needs: int = 1
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,12 @@ def canary_capacity(replicas: int, weight: int) -> int:
     return min(replicas, max(1, ceil(replicas * weight / 100)))
 
 
+def holdback_replicas(replicas: int, holdback: int) -> int:
+    """Replica-ratio traffic beside a full canary: the number of pods whose share comes nearest, at least one."""
+    ideal = floor(replicas * holdback / (100 - holdback))
+    return max(1, min((ideal, ideal + 1), key=lambda pods: abs(pods / (replicas + pods) - holdback / 100)))
+
+
 # ------------------------------------------------------------------------------------------------------------- Gateway
 
 
@@ -87,7 +95,7 @@ def _by_gateway(sight: Sight, want: Want, deployment: str, replicas: int) -> Lay
         weights=sight.route.weights if sight.route else (100, 0),
     )
     taken = sight.route is None or sight.route.in_effect
-    needed = canary_capacity(replicas, want.weight) if want.canary else 0
+    needed = _needed(replicas, want) if want.canary else 0
     after = _next_slots(sight, want, live, taken=taken, needed=needed)
     final = _Slots(stable=want.base, canary=aside, weights=(100 - want.weight, want.weight))
     sizes = {want.base: replicas}
@@ -109,6 +117,10 @@ def _by_gateway(sight: Sight, want: Want, deployment: str, replicas: int) -> Lay
         clean=exists and taken and live == final and set(sight.arms) <= set(sizes),
         stuck=live == after and live != final and sight.ready(want.base) < want.base_needs and exists,
     )
+
+
+def _needed(replicas: int, want: Want) -> int:
+    return replicas if want.is_full else canary_capacity(replicas, want.weight)
 
 
 def _next_slots(sight: Sight, want: Want, live: _Slots, *, taken: bool, needed: int) -> _Slots:
@@ -176,8 +188,7 @@ def _canary_only(sight: Sight, want: Want, canary: str, deployment: str, replica
 
 
 def _shared(sight: Sight, want: Want, canary: str, deployment: str, replicas: int, live: str | None) -> Layout:
-    more = canary_replicas(replicas, want.weight)
-    less = max(1, replicas - more)
+    more, less = _pods(replicas, want)
     now_more, now_less = sight.replicas(canary), sight.replicas(want.base) or replicas
     canary_ready = sight.ready(canary) >= more
     share = live == BOTH or canary_ready
@@ -191,6 +202,14 @@ def _shared(sight: Sight, want: Want, canary: str, deployment: str, replicas: in
         selectors={deployment: BOTH if share else live or want.base},
         in_effect=live == BOTH and exact,
     )
+
+
+def _pods(replicas: int, want: Want) -> tuple[int, int]:
+    """Pods of canary and base that share the traffic."""
+    if want.is_full:
+        return replicas, holdback_replicas(replicas, 100 - want.weight)
+    more = canary_replicas(replicas, want.weight)
+    return more, max(1, replicas - more)
 
 
 def _with_leftovers(sight: Sight, sizes: Mapping[str, int], free: set[str]) -> dict[str, int]:
