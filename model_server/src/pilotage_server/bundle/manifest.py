@@ -12,19 +12,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NewType
 
 from pilotage_server.bundle.decision import Argmax, Decision, Threshold
 from pilotage_server.bundle.errors import Refused
 from pilotage_server.document import Document, Malformed, Section
+from pilotage_server.quality.reference import MAX_BINS, FeatureBins
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 SIGNATURE = "signature"
+CARD = "model_card.md"
 NAME = r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?"
 MAX_CLASSES = 1_000
 MAX_FEATURES = 100_000
+SLICE_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,62}"
+MAX_SLICES = 4
+MAX_SLICE_VALUES = 20
 
 Sha256 = NewType("Sha256", str)
 """A SHA-256 as 64 hexadecimal digits, without a prefix."""
@@ -72,6 +78,14 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """An attribute that clients may declare with a request, and the values outcomes are counted for."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
     """Rows every server must reproduce before it is ready.
 
@@ -102,6 +116,8 @@ class Manifest:
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    reference: tuple[FeatureBins, ...] = ()
+    slices: tuple[Slice, ...] = ()
 
 
 def canonical(value: Any) -> bytes:
@@ -139,8 +155,21 @@ def encode(manifest: Manifest) -> bytes:
             "data": dict(manifest.data),
             "training": dict(manifest.training),
             "baseline": dict(manifest.baseline),
+            **_optional(manifest),
         }
     )
+
+
+def _optional(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest may leave out: written only where there is something to say."""
+    found: dict[str, Any] = {}
+    if manifest.reference:
+        found["reference"] = [
+            {"feature": bins.feature, "edges": bins.edges, "counts": bins.counts} for bins in manifest.reference
+        ]
+    if manifest.slices:
+        found["slices"] = [{"name": one.name, "values": list(one.values)} for one in manifest.slices]
+    return found
 
 
 def decode(content: bytes) -> Manifest:
@@ -194,7 +223,36 @@ def _read(root: Section) -> Manifest:
         data=MappingProxyType(dict(root.section("data").plain())),
         training=MappingProxyType(dict(root.section("training").plain())),
         baseline=MappingProxyType(dict(root.section("baseline").plain())),
+        reference=_reference(root, tuple(feature.name for feature in features)),
+        slices=_slices(root),
     )
+
+
+def _reference(root: Section, features: tuple[str, ...]) -> tuple[FeatureBins, ...]:
+    found: list[FeatureBins] = []
+    for section in root.sections("reference", (), longest=MAX_FEATURES):
+        feature = section.text("feature", longest=256)
+        edges = section.items("edges", longest=MAX_BINS - 1)
+        counts = section.items("counts", longest=MAX_BINS)
+        if feature not in features or feature in {bins.feature for bins in found}:
+            section.mistake("feature", f"{feature[:64]!r} is no feature of this model, or has bins already")
+        if not edges or not all(map(_is_number, edges)) or not all(low < high for low, high in pairwise(edges)):
+            section.mistake("edges", "must be ascending numbers")
+        if len(counts) != len(edges) + 1 or not all(type(count) is int and 0 <= count < 2**53 for count in counts):
+            section.mistake("counts", "must be whole numbers, one more than edges")
+        else:
+            found.append(FeatureBins(feature=feature, edges=tuple(map(float, edges)), counts=tuple(counts)))
+    return tuple(found)
+
+
+def _slices(root: Section) -> tuple[Slice, ...]:
+    found = tuple(
+        Slice(name=section.text("name", pattern=SLICE_NAME), values=_texts(section, "values", longest=MAX_SLICE_VALUES))
+        for section in root.sections("slices", (), longest=MAX_SLICES)
+    )
+    if len({one.name for one in found}) < len(found) or not all(one.values for one in found):
+        root.mistake("slices", "a name occurs twice, or one has no values")
+    return found
 
 
 def _texts(section: Section, key: str, *, longest: int) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from pilotage_server.bundle.decision import Argmax, Decision, Threshold
 from pilotage_server.bundle.manifest import Feature, FileEntry, Golden, Manifest, sha256
 from pilotage_server.document import nearest
+from pilotage_server.quality.reference import reference_bins
 from pilotage_server.train.card import render_card
 from pilotage_server.train.config import Config, ConfigError
 from pilotage_server.train.data import Table, load
@@ -155,6 +156,7 @@ def _manifest(
         data={"name": table.name, "rows": len(table.rows), "sha256": table.fingerprint()},
         training={"config": config.written},
         baseline=metrics,
+        reference=reference_bins(parts.train.rows, tuple(table.features)),
     )
 
 
