@@ -185,8 +185,8 @@ def test_pass_evidence_is_not_carried_over_to_another_boundary():
             r"block\.clusters\.aws\.old: unknown key; known here: stable, canary",
         ),
         (
-            {"at": 1, "clusters": {"aws": {"canary": {"buckets": {}}}}},
-            r"aws\.canary\.buckets: no metric of this version uses",
+            {"at": 1, "clusters": {"aws": {"canary": {"bucket": {}}}}},
+            r"aws\.canary\.bucket: unknown key; known here: confusion, served",
         ),
         ({"at": 1, "clusters": {"aws": {"canary": {"confusion": {"z": {"a": 1}}}}}}, r"'z' is not a class.*a, b, c"),
         ({"at": 1, "clusters": {"aws": {"canary": {"confusion": {"a": {"a": 1.5}}}}}}, r"1\.5 is not a count"),
@@ -196,6 +196,22 @@ def test_pass_evidence_is_not_carried_over_to_another_boundary():
             {"at": 1, "clusters": {"aws": {"canary": {"confusion": {"a": {"a": float("inf")}}}}}},
             r"inf is not a count",
         ),
+        ({"at": 1, "clusters": {"aws": {"canary": {"proportions": {"x": {"successes": 1}}}}}}, r"'x' is not a gate"),
+        (
+            {"at": 1, "clusters": {"aws": {"canary": {"proportions": {"precision": {"successes": 2, "trials": 1}}}}}},
+            r"precision: 2 successes among 1 trials",
+        ),
+        (
+            {"at": 1, "clusters": {"aws": {"canary": {"buckets": {"a": {"0": [1, 2]}}}}}},
+            r"buckets\.a\.0: 2 buckets; give 50",
+        ),
+        (
+            {"at": 1, "clusters": {"aws": {"canary": {"means": {"precision": {"count": 0, "sum": 1.0}}}}}},
+            r"a sum over a count of 0 cannot be",
+        ),
+        ({"at": 1, "clusters": {"aws": {"canary": {"pairs": {"a": {"n12": 1}}}}}}, r"pairs\.a\.n12: unknown key"),
+        ({"at": 1, "clusters": {"aws": {"canary": {"pairs": {"z": {"n11": 1}}}}}}, r"'z' is not a class"),
+        ({"at": 1, "clusters": {"aws": {"canary": {"inputs": {"x": 3}}}}}, r"inputs\.x: 3 is not a list of counts"),
         ({"at": 1, "clusters": {}, "shape": 1}, r"block\.shape: unknown key"),
         ({"at": 1, "clusters": {}, "step": "x"}, r"block\.step: 'x' is not a step"),
     ],

@@ -30,8 +30,13 @@ def test_durations_are_written_as_in_kubernetes():
         ({"floor": 1.2}, "spec.gates[0].floor: 1.2 is not below 1; write a proportion such as 0.92"),
         ({"floor": 0}, "spec.gates[0].floor: 0 is not above 0; write a proportion such as 0.92"),
         ({"margin": -0.1}, "spec.gates[0].margin: -0.1 is below 0; write a proportion such as 0.02"),
-        ({"margin": "2%"}, "spec.gates[0].margin: '2%' is not a number; write a proportion such as 0.05"),
-        ({"metric": "f7"}, "spec.gates[0].metric: 'f7' is not known here; use one of accuracy, precision, recall"),
+        ({"margin": "2%"}, "spec.gates[0].margin: '2%' is not a number; write a proportion such as 0.02"),
+        (
+            {"metric": "f7"},
+            "spec.gates[0].metric: 'f7' is not known here; use one of accuracy, precision, recall, specificity, f1, "
+            "fBeta, balancedAccuracy, rocAuc, prAuc, logLoss, expectedCost, errorRate, latency, predictionShift, "
+            "confidenceShift",
+        ),
         ({"class": "8"}, "spec.gates[0].class: accuracy takes no class; drop it, or ask for recall or precision"),
         ({"metric": "recall"}, 'spec.gates[0]: recall needs a class (such as class: "8") or average: macro'),
         (
@@ -40,12 +45,58 @@ def test_durations_are_written_as_in_kubernetes():
         ),
         ({"metric": "recall", "class": 8}, 'spec.gates[0].class: 8 is not a string; write "8" in quotes'),
         (
-            {"metric": "precision", "average": "weighted"},
-            "spec.gates[0].average: weighted precision is not a proportion; use macro, micro or a class",
+            {"metric": "rocAuc", "average": "micro"},
+            "spec.gates[0].average: rocAuc has no micro average; use one of macro, weighted, or a class",
         ),
         (
             {"threshold": 3},
-            "spec.gates[0].threshold: unknown field; known here: name, metric, class, average, floor, margin",
+            "spec.gates[0].threshold: unknown field; known here: name, metric, class, average, floor, ceiling, margin, "
+            "beta, costs, bound, mode, labels, counts",
+        ),
+        ({"ceiling": 0.3}, "spec.gates[0].ceiling: of accuracy more is better; name a floor instead"),
+        (
+            {"metric": "errorRate", "floor": 0.9},
+            "spec.gates[0].floor: of errorRate more is worse; name a ceiling instead",
+        ),
+        ({"beta": 2}, "spec.gates[0].beta: beta belongs to fBeta; drop it"),
+        (
+            {"metric": "fBeta", "class": "8"},
+            "spec.gates[0].beta: fBeta needs beta, such as 2 (recall counts more) or 0.5 (precision counts more)",
+        ),
+        (
+            {"metric": "expectedCost"},
+            "spec.gates[0].costs: expectedCost needs costs, such as {fraud: {ok: 10}, ok: {fraud: 1}}",
+        ),
+        (
+            {"metric": "expectedCost", "costs": {"a": {"b": -1}}},
+            "spec.gates[0].costs.a.b: -1 is below 0; write a cost such as 1.5",
+        ),
+        (
+            {"metric": "latency", "bound": "0s"},
+            "spec.gates[0].bound: no request takes no time; write a duration such as 250ms",
+        ),
+        (
+            {"metric": "latency", "bound": "fast"},
+            "spec.gates[0].bound: 'fast' is not a duration; write 30s, 10m or 1h30m",
+        ),
+        ({"mode": "Sometimes"}, "spec.gates[0].mode: 'Sometimes' is not known here; use one of Blocking, Advisory"),
+        (
+            {"metric": "latency", "labels": "audit"},
+            "spec.gates[0].labels: latency is not counted from audited labels; drop it",
+        ),
+        (
+            {"metric": "predictionShift", "margin": None},
+            "spec.gates[0].margin: predictionShift needs a margin: how far the canary may shift from stable, "
+            "such as 0.05",
+        ),
+        (
+            {"counts": {"tp": "x"}},
+            "spec.gates[0].counts: these are not the counters that are needed; name {fn, fp, tn, tp} or "
+            "{successes, trials}, each a selector",
+        ),
+        (
+            {"counts": {"successes": "ok{rev='$revision'}", "trials": "all"}},
+            "spec.gates[0].counts.trials: write a PromQL selector with $revision where the revision's name stands",
         ),
         (
             {"margin": None},

@@ -12,7 +12,7 @@ immutable JSON. The mathematics with sources, and the guarantee with its conditi
 
 from pilotage.gate.analysis import Analysis
 from pilotage.gate.blocks import BlockError
-from pilotage.gate.spec import AnalysisSpec, Average, GateSpec, GateSpecError, Metric, Problem
+from pilotage.gate.spec import AnalysisSpec, Average, GateSpec, GateSpecError, Labels, Metric, Mode, Problem
 from pilotage.gate.state import State
 from pilotage.gate.verdict import GateVerdict, Outcome, Verdict
 
@@ -24,7 +24,9 @@ __all__ = [
     "GateSpec",
     "GateSpecError",
     "GateVerdict",
+    "Labels",
     "Metric",
+    "Mode",
     "Outcome",
     "Problem",
     "State",

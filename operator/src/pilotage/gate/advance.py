@@ -128,7 +128,7 @@ def _more_traffic(traffic: Mapping[str, Traffic], block: Block) -> dict[str, Tra
         grown[name] = Traffic(
             stable_labels=seen.stable_labels + stable.labels,
             canary_labels=seen.canary_labels + canary.labels,
-            stable_served=seen.stable_served + stable.served,
-            canary_served=seen.canary_served + canary.served,
+            stable_served=seen.stable_served + stable.served_rows,
+            canary_served=seen.canary_served + canary.served_rows,
         )
     return grown

@@ -15,7 +15,8 @@ from pilotage.gate.blocks import decode_block
 from pilotage.gate.hypotheses import hypotheses_of
 from pilotage.gate.judge import judge, latched_failure
 from pilotage.gate.opening import decode_history, normalised, open_gate
-from pilotage.gate.spec import AnalysisSpec, GateSpec, GateSpecError, Problem, decode
+from pilotage.gate.spec import AnalysisSpec, GateSpec, GateSpecError, Problem
+from pilotage.gate.spec_reader import decode
 from pilotage.gate.state import Memory, State, Traffic
 from pilotage.gate.verdict import Verdict
 
@@ -57,7 +58,9 @@ class Analysis:
         shares = normalised(shares)
         if not 1 <= wave <= waves:
             raise ValueError(f"wave: {wave} of {waves} cannot be; freeze waves when the rollout starts")
-        past = decode_history(history or {}, classes=classes, clusters=tuple(shares))
+        past = decode_history(
+            history or {}, classes=classes, clusters=tuple(shares), gates=[g.name for g in self.gates]
+        )
         earlier = written.decode(resume) if resume is not None else None
         tests = self._tests(classes, shares, stable)
         opened = Memory(
@@ -86,7 +89,9 @@ class Analysis:
         Raises BlockError for a block that is not what the contract says, ValueError for a state of other gates.
         """
         memory = self._recall(state)
-        news = decode_block(block, classes=memory.classes, clusters=tuple(memory.shares))
+        news = decode_block(
+            block, classes=memory.classes, clusters=tuple(memory.shares), gates=[gate.name for gate in self.gates]
+        )
         tests = self._tests(memory.classes, memory.shares, memory.stable)
         after = memory
         if news.step is not None and news.step != memory.step:

@@ -5,13 +5,11 @@ metric with the same coefficient. 0/0 stays 0 trials: an absent class is absent,
 Knows no cluster, arm or test. The vectors below are laid out cluster by cluster: canary's rows, then stable's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pilotage.gate.arm import Confusion
 from pilotage.gate.spec import Average, GateSpec, Metric
-
-Confusion = Mapping[str, Mapping[str, int]]
-"""``{actual: {predicted: n}}``; missing cells are zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

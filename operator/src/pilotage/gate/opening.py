@@ -7,7 +7,8 @@ one costs power, never validity. Of an earlier attempt only the pass side's log 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pilotage.gate.blocks import NOTHING, ArmCounts, BlockError, decode_counts
+from pilotage.gate.arm import ArmCounts
+from pilotage.gate.blocks import NOTHING, BlockError, decode_counts
 from pilotage.gate.counts import Counts, count, rows
 from pilotage.gate.grids import floor_scale, margin_scale
 from pilotage.gate.hypotheses import Hypothesis, Kind
@@ -29,7 +30,11 @@ def normalised(shares: Mapping[str, float]) -> dict[str, float]:
 
 
 def decode_history(
-    raw: Mapping[str, Sequence[Mapping[str, object]]], *, classes: Sequence[str], clusters: Sequence[str]
+    raw: Mapping[str, Sequence[Mapping[str, object]]],
+    *,
+    classes: Sequence[str],
+    clusters: Sequence[str],
+    gates: Sequence[str],
 ) -> Past:
     """Stable's counts per cluster; clusters without any are fine, foreign ones are refused. Raises BlockError."""
     for name in raw:
@@ -37,7 +42,8 @@ def decode_history(
             raise BlockError(f"history.{name}: not a cluster of this wave; its clusters are {', '.join(clusters)}")
     return {
         name: [
-            decode_counts(f"history.{name}[{i}]", counts, classes=classes) for i, counts in enumerate(raw.get(name, ()))
+            decode_counts(f"history.{name}[{i}]", counts, classes=classes, gates=gates)
+            for i, counts in enumerate(raw.get(name, ()))
         ]
         for name in clusters
     }
