@@ -2,11 +2,15 @@
 
 Layout, big-endian, then base64url without padding:
 
-    version u8 = 1 | kid u8 | issued-at u64, unix ms | nonce 8 | flags u8 | rows u16
-    | length u8, revision | length u8, cluster | predicted class index u8 per row
-    | with flag PROBABILITIES: classes u8, then per row and class u8 | HMAC-SHA256 over all before, first 16 bytes
+    version u8 = 2 | kid u8 | issued-at u64, unix ms | nonce 8 | flags u8 | rows u16
+    | length u8, revision | length u8, cluster
+    | with flag REQUEST: request id 8 | with flag SLICES: count u8, one code u8 each
+    | predicted class index u8 per row
+    | with flag PROBABILITIES: classes u8, then `probabilities.row_bytes` per row
+    | HMAC-SHA256 over all before, first 16 bytes
 
-A probability p travels as −ln p in 1/16 nat, rounded at random so that sums stay unbiased, capped at 255 (p < 1.2e-7).
+Flag AUDIT has no field: the request was picked at random for labelling. Version 1 knew only PROBABILITIES, and one u8
+per class whatever their number; it still verifies, and its labels count.
 A token holds nothing the client did not see: no features, no rows. Signing keeps no state, so any pod reads any token.
 Knows no HTTP, no label and no collector.
 """
@@ -22,28 +26,34 @@ from typing import TYPE_CHECKING, Final
 
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.keys import Key, KeyRing
+from pilotage_server.feedback.probabilities import MANY_CLASSES, encoder, row_bytes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION: Final = 1
+VERSION: Final = 2
+OLD_VERSION: Final = 1
 MAC_BYTES: Final = 16
 NONCE_BYTES: Final = 8
+REQUEST_BYTES: Final = 8
 MAX_ROWS: Final = 65_535
-MAX_PROBABILITIES: Final = 2_048
-"""Rows × classes up to which a token carries probabilities: beyond, tokens would outgrow the answers they travel in."""
+MAX_PROBABILITY_BYTES: Final = 2_048
+"""Beyond, a token carries none: it would outgrow the answer it travels in."""
 FLAG_PROBABILITIES: Final = 1
+FLAG_AUDIT: Final = 2
+FLAG_REQUEST: Final = 4
+FLAG_SLICES: Final = 8
 _HEAD: Final = struct.Struct(">BBQ8sBH")
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-_PER_NAT: Final = 16.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """One opened token. `issued_ms` is unix time in ms, `predicted` one class index per row.
 
-    `probabilities` holds, per row and class, −ln p in 1/16 nat, or nothing when the token carries none.
+    `classes` and `probabilities` (one encoded row each) are 0 and empty when the token carries none; `request` is the
+    id a shadow answered under, `slices` one code per slice of the revision: 0 none, else the value's position + 1.
     """
 
     revision: str
@@ -51,7 +61,11 @@ class Token:
     issued_ms: int
     nonce: bytes
     predicted: bytes
+    classes: int = 0
     probabilities: tuple[bytes, ...] = ()
+    audit: bool = False
+    request: bytes = b""
+    slices: bytes = b""
 
     @property
     def rows(self) -> int:
@@ -82,29 +96,58 @@ def chosen_row(nonce: bytes, rows: int) -> int:
     return int.from_bytes(hashlib.sha256(b"gate row" + nonce).digest()[:8], "big") % rows
 
 
+def is_audited(nonce: bytes, rate: float) -> bool:
+    """Whether a request is picked for labelling: drawn by a hash of its nonce, with probability `rate`."""
+    if rate <= 0.0:
+        return False
+    return int.from_bytes(hashlib.sha256(b"audit" + nonce).digest()[:7], "big") < rate * 2.0**56
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A signed token, the row of the request that enters the gate, and whether its labels are asked for."""
+
+    token: str
+    gate_row: int
+    is_audited: bool
+
+
 class TokenSigner:
     """Signs what one pod predicts: bound to its revision, its cluster and the key ring.
 
-    Not thread-safe: nonces are drawn from one buffer. About 2 µs a token, 3 µs more with probabilities.
+    `audit_rate`: the share of requests picked for labelling. Not thread-safe: nonces are drawn from one buffer. About
+    2 µs a token, 3 µs more with ten probabilities.
     """
 
-    def __init__(self, ring: KeyRing, identity: Identity) -> None:
-        import numpy  # only signers need it: a collector opens no token and starts 0.2 s and 25 MB lighter
-
+    def __init__(self, ring: KeyRing, identity: Identity, *, audit_rate: float = 0.0) -> None:
         revision, cluster = identity.revision.encode("ascii"), identity.cluster.encode("ascii")
         self._ring = ring
         self._classes = len(identity.classes)
         self._origin = bytes([len(revision)]) + revision + bytes([len(cluster)]) + cluster
+        self._encode = encoder(self._classes)
+        self._most_rows = MAX_PROBABILITY_BYTES // row_bytes(self._classes)
+        self._audit_rate = audit_rate
         self._entropy = b""
         self._at = 0
-        self._np = numpy
-        self._dither = numpy.random.default_rng(int.from_bytes(os.urandom(8), "big"))
 
     def sign(self, predicted: Sequence[int], probabilities: "NDArray[np.floating] | None", now: float) -> str:
-        """The token of one request.
+        """The token of one request; see `issue`."""
+        return self.issue(predicted, probabilities, now).token
+
+    def issue(
+        self,
+        predicted: Sequence[int],
+        probabilities: "NDArray[np.floating] | None",
+        now: float,
+        *,
+        request: bytes = b"",
+        slices: bytes = b"",
+    ) -> Issued:
+        """Sign one request.
 
         `predicted`: one class index per row, 1 to 65,535 rows. `probabilities`: array [rows, classes], each in [0, 1],
-        or None. `now`: unix time in s. Raises ValueError when rows or an index are out of range.
+        or None. `now`: unix time in s. `request`: its id where a shadow answers too, 8 bytes. `slices`: codes of what
+        the client declared. Raises ValueError when rows or an index are out of range.
         """
         rows = bytes(predicted)
         if not 1 <= len(rows) <= MAX_ROWS:
@@ -113,15 +156,21 @@ class TokenSigner:
             raise ValueError("predicted: give a list of ints, not an array")
         if max(rows) >= self._classes:
             raise ValueError(f"predicted: class index {max(rows)}; the model has {self._classes} classes")
-        flags = 0
-        if probabilities is not None and probabilities.size <= MAX_PROBABILITIES:
-            flags = FLAG_PROBABILITIES
-            quantised = self._quantise(probabilities, len(rows))
+        nonce = self._nonce()
+        audited = is_audited(nonce, self._audit_rate)
+        flags, tail = (FLAG_AUDIT if audited else 0), rows
+        if probabilities is not None and len(probabilities) <= self._most_rows:
+            flags |= FLAG_PROBABILITIES
+            tail = rows + self._encoded(probabilities, len(rows))
+        if slices:
+            flags |= FLAG_SLICES
+            tail = bytes([len(slices)]) + slices + tail
+        if request:
+            flags |= FLAG_REQUEST
+            tail = request + tail
         key = self._ring.signing
-        message = _HEAD.pack(VERSION, key.kid, int(now * 1000), self._nonce(), flags, len(rows)) + self._origin + rows
-        if flags:
-            message += quantised
-        return _encode(message + key.mac(message)[:MAC_BYTES])
+        message = _HEAD.pack(VERSION, key.kid, int(now * 1000), nonce, flags, len(rows)) + self._origin + tail
+        return Issued(_encode(message + key.mac(message)[:MAC_BYTES]), chosen_row(nonce, len(rows)), audited)
 
     def _nonce(self) -> bytes:
         if self._at >= len(self._entropy):
@@ -129,38 +178,43 @@ class TokenSigner:
         start, self._at = self._at, self._at + NONCE_BYTES
         return self._entropy[start : self._at]
 
-    def _quantise(self, probabilities: "NDArray[np.floating]", rows: int) -> bytes:
+    def _encoded(self, probabilities: "NDArray[np.floating]", rows: int) -> bytes:
         if probabilities.shape != (rows, self._classes):
             raise ValueError(f"probabilities: shape {probabilities.shape}; expected ({rows}, {self._classes})")
-        scaled = self._np.maximum(probabilities, 1e-7)
-        self._np.log(scaled, out=scaled)
-        scaled *= -_PER_NAT
-        scaled += self._dither.random(scaled.shape)
-        self._np.minimum(scaled, 255.0, out=scaled)
-        quantised: bytes = scaled.astype(self._np.uint8).tobytes()
-        return bytes([self._classes]) + quantised
+        return bytes([self._classes]) + self._encode(probabilities)
 
 
 def open_token(text: str, ring: KeyRing) -> Token | Forged:
     """The token with its signature proven, or `Forged`. Raises `Unreadable`. About 3 µs for one row."""
     raw = _decode(text)
     version, kid, issued_ms, nonce, flags, rows = _HEAD.unpack_from(raw)
-    if version != VERSION:
-        raise Unreadable(f"token version {version}; this server reads version {VERSION}")
+    if version not in (VERSION, OLD_VERSION):
+        raise Unreadable(f"token version {version}; this server reads versions {OLD_VERSION} and {VERSION}")
     revision, at = _name(raw, _HEAD.size)
     cluster, at = _name(raw, at)
     key = ring.get(kid)
     if key is None or not _proven(raw, key):
         return Forged(claimed_cluster=cluster, kid=kid, kid_known=key is not None)
+    request, slices = b"", b""
+    if flags & FLAG_REQUEST:
+        request, at = raw[at : at + REQUEST_BYTES], at + REQUEST_BYTES
+    if flags & FLAG_SLICES:
+        slices, at = raw[at + 1 : at + 1 + raw[at]], at + 1 + raw[at]
     predicted = raw[at : at + rows]
-    probabilities = _probabilities(raw, at + rows, rows) if flags & FLAG_PROBABILITIES else ()
+    classes, probabilities = 0, tuple[bytes, ...]()
+    if flags & FLAG_PROBABILITIES:
+        classes, probabilities = _probabilities(raw, at + rows, rows, version)
     return Token(
         revision=revision,
         cluster=cluster,
         issued_ms=issued_ms,
         nonce=nonce,
         predicted=predicted,
+        classes=classes,
         probabilities=probabilities,
+        audit=bool(flags & FLAG_AUDIT),
+        request=request,
+        slices=slices,
     )
 
 
@@ -178,9 +232,12 @@ def _name(raw: bytes, at: int) -> tuple[str, int]:
     return name.decode("ascii"), end
 
 
-def _probabilities(raw: bytes, at: int, rows: int) -> tuple[bytes, ...]:
+def _probabilities(raw: bytes, at: int, rows: int, version: int) -> tuple[int, tuple[bytes, ...]]:
     classes = raw[at]
-    return tuple(raw[at + 1 + row * classes : at + 1 + (row + 1) * classes] for row in range(rows))
+    if version == OLD_VERSION and not 2 < classes <= MANY_CLASSES:
+        return 0, ()  # another form; the label counts without them
+    width = row_bytes(classes)
+    return classes, tuple(raw[at + 1 + row * width : at + 1 + (row + 1) * width] for row in range(rows))
 
 
 def _encode(raw: bytes) -> str:
