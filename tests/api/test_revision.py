@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pilotage.api import decode
 from pilotage.api.revision import plan_hash, revision_name
-from pilotage.api.types import AnalysisSpec, DeploymentSpec, Model, Server, Step
+from pilotage.api.types import AnalysisSpec, DeploymentSpec, Model, Require, Server, Step
 
 MODEL = Model(bundle="registry.example.com/models/digits:2.1.0@sha256:" + "ab" * 32)
 SERVER = Server(
@@ -53,8 +53,10 @@ def test_what_the_evidence_was_gathered_under_is_the_plan():
         replace(spec.analysis, min_samples=7),
     ]
     edits = [
-        replace(spec, label_delay_s=1.0),
+        replace(spec, feedback=replace(spec.feedback, label_delay_s=1.0)),
         replace(spec, rollout=replace(spec.rollout, steps=(Step(weight=11),))),
+        replace(spec, rollout=replace(spec.rollout, steps=(Step(weight=11, require=Require.PASS),))),
+        replace(spec, gates=({"name": "a", "metric": "fBeta", "class": "x", "beta": 2, "floor": 0.8},)),
         *(replace(spec, analysis=analysis) for analysis in changed_analysis),
     ]
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from localclouds import Cloud
+from pilotage.gate import Analysis
 from support.clouds import get, try_kubectl
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -40,8 +41,32 @@ DEPLOYMENT = [
     ("spec.gates.0.floor", 1.2, r"spec.gates\[0\].floor: .*1.2.*less than 1"),
     ("spec.gates.0.floor", 0, r"spec.gates\[0\].floor: .*greater than 0"),
     ("spec.gates.0", {"name": "a", "metric": "recall", "class": "8"}, r"spec.gates\[0\]: .*give floor"),
-    ("spec.gates.0", {"name": "a", "metric": "recall", "floor": 0.9}, "recall need either class or average"),
-    ("spec.gates.0", {"name": "a", "metric": "accuracy", "class": "8", "floor": 0.9}, "accuracy needs neither"),
+    ("spec.gates.0", {"name": "a", "metric": "recall", "floor": 0.9}, "recall, .* need either class or average"),
+    ("spec.gates.0", {"name": "a", "metric": "accuracy", "class": "8", "floor": 0.9}, "other metrics take neither"),
+    ("spec.gates.0", {"name": "a", "metric": "f1", "class": "8", "average": "macro", "floor": 0.9}, "class or average"),
+    ("spec.gates.0", {"name": "a", "metric": "rocAuc", "average": "micro", "floor": 0.9}, "use macro, weighted"),
+    ("spec.gates.0", {"name": "a", "metric": "logLoss", "floor": 0.9}, "they take ceiling"),
+    ("spec.gates.0", {"name": "a", "metric": "accuracy", "ceiling": 0.9}, "every other metric takes floor"),
+    ("spec.gates.0", {"name": "a", "metric": "errorRate", "ceiling": 2}, r"gates\[0\].ceiling: .*a ceiling below 1"),
+    ("spec.gates.0", {"name": "a", "metric": "accuracy", "margin": 1}, r"gates\[0\].margin: .*below 1"),
+    ("spec.gates.0", {"name": "a", "metric": "fBeta", "class": "8", "floor": 0.9}, "beta: .*fBeta needs beta"),
+    ("spec.gates.0", {"name": "a", "metric": "accuracy", "beta": 2, "floor": 0.9}, "no other metric takes it"),
+    ("spec.gates.0", {"name": "a", "metric": "expectedCost", "ceiling": 2}, "expectedCost needs costs"),
+    ("spec.gates.0", {"name": "a", "metric": "latency", "floor": 0.9}, "share of requests under bound"),
+    ("spec.gates.0", {"name": "a", "metric": "latency", "bound": "0s", "floor": 0.9}, "no request takes no time"),
+    ("spec.gates.0", {"name": "a", "metric": "predictionShift"}, "they take margin alone"),
+    ("spec.gates.0", {"name": "a", "metric": "predictionShift", "margin": 0.1, "floor": 0.5}, "they take margin alone"),
+    ("spec.gates.0", {"name": "a", "metric": "accuracy", "floor": 0.9, "labels": "audit"}, "auditRate: 0.02"),
+    ("spec.gates.0", {"name": "a", "metric": "logLoss", "ceiling": 1, "labels": "audit"}, "counted as confusion cells"),
+    ("spec.gates.0.mode", "Warn", 'Unsupported value: "Warn"'),
+    ("spec.gates.0.counts", {"tp": "a{r=\"$revision\"}"}, "either successes and trials, or all of tp"),
+    ("spec.gates.0.counts", {"successes": "a{x=\"1\"}", "trials": "a{r=\"$revision\"}"}, "successes: .*revision"),
+    ("spec.gates.0.counts", {"successes": "sum(a{r=\"$revision\"})", "trials": "b{r=\"$revision\"}"}, "should match"),
+    ("spec.rollout.steps.0.require", "Fail", 'Unsupported value: "Fail": supported values: "Pass"'),
+    ("spec.rollout.bake", {"holdback": 5}, "spec.rollout.bake.duration: Required value"),
+    ("spec.rollout.bake", {"duration": "1h", "holdback": 60}, "less than or equal to 50"),
+    ("spec.feedback.auditRate", 1.5, "spec.feedback.auditRate: .*less than or equal to 1"),
+    ("spec.feedback.storage", {"size": "ten"}, "spec.feedback.storage.size"),
     ("spec.gates.0.metric", "rmse", r"spec.gates\[0\].metric: Unsupported value: \"rmse\": supported values"),
     ("spec.gates.1.name", "recall-of-8", "duplicate"),
     ("spec.analysis.alpha", 0, "spec.analysis.alpha"),
@@ -56,6 +81,18 @@ MEMBER = [
     ("spec.access.kubeconfigSecretRef.name", "", "spec.access.kubeconfigSecretRef.name"),
     ("spec.prometheus.url", "prometheus:9090", r"spec.prometheus.url: .*write http\(s\)://host:port"),
     ("spec.prometheus.url", "https://user:pass@prometheus", "credentials go to authSecretRef"),
+    ("spec.prometheus.service", {"namespace": "m", "name": "p", "port": "http"}, "name either url, or service"),
+    ("spec.prometheus", {}, "name either url, or service"),
+    (
+        "spec.prometheus",
+        {"service": {"namespace": "m", "name": "p", "port": "9090"}, "authSecretRef": {"name": "a"}},
+        "passes no credential on",
+    ),
+    (
+        "spec.prometheus",
+        {"service": {"namespace": "m", "name": "p/../x", "port": "9090"}},
+        "spec.prometheus.service.name",
+    ),
     ("spec.gateway.namespace", DELETE, "spec.gateway.namespace: Required value"),
 ]
 
@@ -79,6 +116,29 @@ def test_a_pause_is_a_duration_or_waits_for_a_person(hub: Cloud, namespace: str,
     done = dry_run(hub, manifest, "--namespace", namespace)
 
     assert done.returncode == 0, done.stderr
+
+
+GATES = [
+    {"metric": "specificity", "average": "weighted", "floor": 0.9},
+    {"metric": "fBeta", "class": "8", "beta": 2, "floor": 0.9, "margin": 0.05},
+    {"metric": "balancedAccuracy", "margin": 0},
+    {"metric": "rocAuc", "average": "macro", "floor": 0.9},
+    {"metric": "logLoss", "ceiling": 1.5, "margin": 2, "mode": "Advisory"},
+    {"metric": "expectedCost", "costs": {"8": {"3": 10}}, "ceiling": 3},
+    {"metric": "latency", "bound": "250ms", "floor": 0.99, "margin": 0.01},
+    {"metric": "errorRate", "ceiling": 0.01, "counts": {"successes": "a{r='$revision'}", "trials": "b{r='$revision'}"}},
+    {"metric": "confidenceShift", "margin": 0.05},
+]
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate["metric"])
+def test_what_the_schema_takes_the_gate_takes(hub: Cloud, namespace: str, gate: dict[str, Any]):
+    manifest = changed("modeldeployment.yaml", "spec.gates", [{"name": "a", **gate}])
+
+    done = dry_run(hub, manifest, "--namespace", namespace)
+
+    assert done.returncode == 0, done.stderr
+    assert Analysis.from_spec({"gates": manifest["spec"]["gates"]}).gates
 
 
 def test_a_revision_never_changes(hub: Cloud, namespace: str):

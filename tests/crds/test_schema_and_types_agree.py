@@ -26,6 +26,7 @@ PAIRS = [
     ("modeldeployments", "spec.server", types.Server),
     ("modeldeployments", "spec.placement", types.Placement),
     ("modeldeployments", "spec.rollout", types.RolloutSpec),
+    ("modeldeployments", "spec.feedback", types.Feedback),
     ("modeldeployments", "spec.analysis", types.AnalysisSpec),
     ("modeldeployments", "spec.traffic", types.Traffic),
     ("modeldeployments", "status", types.DeploymentStatus),
@@ -90,7 +91,7 @@ def test_the_defaults_that_decoding_repeats_are_those_of_the_schema():
 
     assert defaults(spec["rollout"]) == dict(decode.ROLLOUT_DEFAULTS)
     assert defaults(spec["analysis"]) == dict(decode.ANALYSIS_DEFAULTS)
-    assert defaults(spec["feedback"]) == {"labelDelay": decode.LABEL_DELAY_DEFAULT}
+    assert defaults(spec["feedback"]) == dict(decode.FEEDBACK_DEFAULTS)
     assert defaults(spec["traffic"]) == {"mode": "Replicas"}
     assert defaults(spec["placement"]) == {"replicasPerCluster": 1}
     assert spec["paused"]["default"] is False

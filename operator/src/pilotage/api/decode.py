@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pilotage.api import codec
 from pilotage.api.types import (
     AnalysisSpec,
+    Bake,
     Condition,
     DeploymentSpec,
     DeploymentStatus,
+    Feedback,
     GatewayRef,
     MemberCluster,
     Metadata,
@@ -52,7 +54,7 @@ ANALYSIS_DEFAULTS: Mapping[str, Any] = {
     "minSamples": 100,
     "minDuration": "0s",
 }
-LABEL_DELAY_DEFAULT = "10m"
+FEEDBACK_DEFAULTS: Mapping[str, Any] = {"labelDelay": "10m", "auditRate": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class _RolloutTimes:
     max_duration_s: float
     on_inconclusive: OnUndecided
     on_insufficient_data: OnUndecided
+    bake: Bake | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,6 @@ def member_cluster(obj: Mapping[str, Any]) -> MemberCluster:
 def _deployment_spec(spec: Mapping[str, Any], problems: list[str]) -> DeploymentSpec | None:
     placement = spec.get("placement") or {}
     traffic = {"mode": TrafficMode.REPLICAS.value, **(spec.get("traffic") or {})}
-    feedback = {"labelDelay": LABEL_DELAY_DEFAULT, **(spec.get("feedback") or {})}
     found = {
         "model": codec.decode(Model, spec.get("model") or {}, "spec.model", problems),
         "server": codec.decode(Server, spec.get("server") or {}, "spec.server", problems),
@@ -140,7 +142,9 @@ def _deployment_spec(spec: Mapping[str, Any], problems: list[str]) -> Deployment
             AnalysisSpec, {**ANALYSIS_DEFAULTS, **(spec.get("analysis") or {})}, "spec.analysis", problems
         ),
         "traffic": codec.decode(Traffic, traffic, "spec.traffic", problems),
-        "label_delay_s": codec.duration(feedback["labelDelay"], "spec.feedback.labelDelay", problems),
+        "feedback": codec.decode(
+            Feedback, {**FEEDBACK_DEFAULTS, **(spec.get("feedback") or {})}, "spec.feedback", problems
+        ),
     }
     if problems or any(part is None for part in found.values()):
         return None
@@ -166,14 +170,15 @@ def _rollout(rollout: Mapping[str, Any], problems: list[str]) -> RolloutSpec | N
         max_duration_s=plain.max_duration_s,
         on_inconclusive=plain.on_inconclusive,
         on_insufficient_data=plain.on_insufficient_data,
+        bake=plain.bake,
     )
 
 
 def _step(step: Any, path: str, problems: list[str]) -> Step | None:
     """`pause: {}` waits for a person: infinitely long."""
     if isinstance(step, Mapping) and step.get("pause") == {}:
-        decoded = codec.decode(Step, {"weight": step.get("weight")}, path, problems)
-        return None if decoded is None else Step(weight=decoded.weight, pause_s=math.inf)
+        decoded = codec.decode(Step, {**step, "pause": None}, path, problems)
+        return None if decoded is None else replace(decoded, pause_s=math.inf)
     return codec.decode(Step, step, path, problems)
 
 

@@ -62,10 +62,9 @@ def server_json(server: Server) -> dict[str, Any]:
 
 def step_json(step: Step) -> dict[str, Any]:
     """One of `spec.rollout.steps`."""
-    match step.pause_s:
-        case None:
-            return {"weight": step.weight}
-        case pause if math.isinf(pause):
-            return {"weight": step.weight, "pause": {}}
-        case pause:
-            return {"weight": step.weight, "pause": codec.format_duration(pause)}
+    found: dict[str, Any] = {"weight": step.weight}
+    if step.pause_s is not None:
+        found["pause"] = {} if math.isinf(step.pause_s) else codec.format_duration(step.pause_s)
+    if step.require is not None:
+        found["require"] = step.require.value
+    return found

@@ -10,8 +10,22 @@ from pilotage.api.status import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """canary − stable over the production mix, in the metric's unit, with always-valid bounds."""
+
+    estimate: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """A gate as last judged: estimate and bounds of the canary's metric over the mix, log-evidence, labels per arm."""
+    """A gate as last judged: estimate and bounds of the canary's metric over the mix, log-evidence, labels per arm.
+
+    `stable` is stable's metric over the same mix, `difference` there for a gate with a margin, `advisory` one that
+    never decides, `eta_s` how long a pass may still take at the pace of late. `note`: how its counts were made, where
+    that differs from what was asked for (a bound rounded to an edge of the histogram).
+    """
 
     name: str
     verdict: str
@@ -23,6 +37,20 @@ class GateResult:
     log_e_fail: float | None = None
     labels_stable: int = 0
     labels_canary: int = 0
+    stable: float | None = None
+    difference: Difference | None = None
+    advisory: bool = False
+    eta_s: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceCondition:
+    """A condition of the guarantee that does not hold: its name, the cluster it was seen in (empty: all), and how."""
+
+    type: str
+    message: str
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +68,7 @@ class WaveEvidence:
 
     `step` is the one whose window is being counted, from 0; `clusters` are those the state was started with.
     `step_ready`: every gate has its minSamples of this step. `fail_weight`: this wave's share of the fail evidence.
+    `conditions`: what the guarantee rests on and does not hold; while there is one, nothing passes.
     """
 
     wave: str
@@ -52,6 +81,7 @@ class WaveEvidence:
     step_ready: bool = False
     fail_weight: float = 0.0
     gates: tuple[GateResult, ...] = ()
+    conditions: tuple[EvidenceCondition, ...] = ()
     blocks: int = 0
     updated_at: float = 0.0
 

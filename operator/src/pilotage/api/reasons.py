@@ -52,6 +52,7 @@ class Reason(StrEnum):
     STEP_OBSERVED = "StepObserved", "The weight is in effect in every cluster of the wave."
     STEP_COMPLETED = "StepCompleted", "The step's labels, pause and verdict let the rollout go on."
     WAVE_PASSED = "WavePassed", "Every gate passed: the wave's clusters serve the new revision fully."
+    BAKING = "Baking", "The revision serves fully everywhere and is watched on; stable is kept until the bake ends."
     WAITING_FOR_PODS = "WaitingForPods", "Pods of the revision are not ready yet."
     WAITING_FOR_WEIGHT = "WaitingForWeight", "The traffic weight asked for is not in effect yet."
     WAITING_FOR_LABELS = "WaitingForLabels", "Not enough labels have matured; check that feedback is posted."

@@ -60,12 +60,22 @@ class Placement:
     replicas_per_cluster: int
 
 
+class Require(StrEnum):
+    """What a step waits for besides its labels."""
+
+    PASS = "Pass"  # noqa: S105  (a verdict, no password)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A canary weight in percent; `pause_s` seconds to stay at least, None: no pause, inf: until a person promotes."""
+    """A canary weight in percent; `pause_s` seconds to stay at least, None: no pause, inf: until a person promotes.
+
+    `require` PASS: the step ends only with a pass of every gate; None: with minSamples labels and no fail.
+    """
 
     weight: int
     pause_s: float | None = None
+    require: Require | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +84,14 @@ class Wave:
 
     name: str
     clusters: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bake:
+    """Watching on after full promotion for `duration_s`; `holdback` percent of the traffic stays on what was stable."""
+
+    duration_s: float
+    holdback: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +104,24 @@ class RolloutSpec:
     max_duration_s: float
     on_inconclusive: OnUndecided
     on_insufficient_data: OnUndecided
+    bake: Bake | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """A volume claim for the collector's database: Kubernetes quantity and class (None: the cluster's default)."""
+
+    size: str
+    storage_class_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """How labels come back. `audit_rate` in [0, 1]: share of requests picked at random for labelling."""
+
+    label_delay_s: float
+    audit_rate: float = 0.0
+    storage: Storage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +151,13 @@ class DeploymentSpec:
     server: Server
     placement: Placement
     rollout: RolloutSpec
-    label_delay_s: float
+    feedback: Feedback
     gates: tuple[Mapping[str, Json], ...]
     analysis: AnalysisSpec
     traffic: Traffic
     paused: bool = False
+
+    @property
+    def label_delay_s(self) -> float:
+        """A label counts when its prediction is this old."""
+        return self.feedback.label_delay_s

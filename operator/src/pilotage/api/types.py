@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pilotage.api.evidence import (
+    Difference,
     EvidenceBoundary,
+    EvidenceCondition,
     GateResult,
     RevisionStatus,
     RolloutHistory,
@@ -18,15 +20,19 @@ from pilotage.api.evidence import (
 )
 from pilotage.api.spec import (
     AnalysisSpec,
+    Bake,
     DeploymentSpec,
+    Feedback,
     Json,
     LabelSelector,
     Model,
     OnUndecided,
     Placement,
+    Require,
     RolloutSpec,
     Server,
     Step,
+    Storage,
     Traffic,
     TrafficMode,
     Wave,
@@ -46,11 +52,15 @@ from pilotage.api.status import (
 
 __all__ = [
     "AnalysisSpec",
+    "Bake",
     "ClusterState",
     "Condition",
     "DeploymentSpec",
     "DeploymentStatus",
+    "Difference",
     "EvidenceBoundary",
+    "EvidenceCondition",
+    "Feedback",
     "GateResult",
     "GatewayRef",
     "Json",
@@ -67,6 +77,8 @@ __all__ = [
     "Phase",
     "Placement",
     "PrometheusRef",
+    "ProxiedService",
+    "Require",
     "RevisionStatus",
     "RolloutHistory",
     "RolloutRecord",
@@ -75,6 +87,7 @@ __all__ = [
     "Server",
     "Step",
     "StepRecord",
+    "Storage",
     "Traffic",
     "TrafficMode",
     "Wave",
@@ -128,10 +141,25 @@ class SecretKeyRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrometheusRef:
-    """Where the cluster's Prometheus answers, and how to prove who we are (a bearer token or user:password)."""
+class ProxiedService:
+    """A Service of the member that is asked through its API server; `path` stands before /api/v1."""
 
-    url: str
+    namespace: str
+    name: str
+    port: str
+    scheme: str = "http"
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusRef:
+    """Where the cluster's Prometheus answers: `url`, or `service` through the member's API server.
+
+    To a `url` we prove who we are with a bearer token or user:password; through the API server its credential does.
+    """
+
+    url: str = ""
+    service: ProxiedService | None = None
     auth_secret_ref: SecretKeyRef | None = None
     ca_secret_ref: SecretKeyRef | None = None
 
