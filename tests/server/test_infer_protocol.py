@@ -110,7 +110,10 @@ def test_tells_what_it_is(digits_server: Server) -> None:
     server = digits_server.request("GET", "/v2").body
     model = digits_server.request("GET", "/v2/models/digits").body
 
-    assert (server["name"], server["extensions"]) == ("pilotage-server", ["feedback"])
+    assert (server["name"], server["extensions"]) == (
+        "pilotage-server",
+        ["binary_tensor_data", "feedback", "model_card"],
+    )
     assert model["versions"] == [REVISION]
     assert model["inputs"] == [{"name": "input", "datatype": "FP64", "shape": [-1, 64]}]
     assert json.loads(model["parameters"]["classes"]) == [str(digit) for digit in range(10)]
@@ -167,9 +170,14 @@ BAD: dict[str, tuple[Any, int, str]] = {
         "'predct' is no output of this model; did you mean",
     ),
     "binary output": (
-        {**a_request(), "parameters": {"binary_data_output": True}},
+        {**a_request(), "parameters": {"binary_data_output": "yes"}},
         400,
-        "parameters.binary_data_output: this server speaks JSON tensors only",
+        "parameters.binary_data_output: yes is neither true nor false",
+    ),
+    "bytes that are not there": (
+        a_request(parameters={"binary_data_size": 512}),
+        400,
+        "inputs[0] 'input': binary_data_size 512, but 0 bytes are left behind the JSON",
     ),
     "rows": (
         a_request(shape=[4097, 64], data=[0] * (4097 * 64)),
@@ -205,12 +213,15 @@ def test_bad_requests_are_the_clients_fault_and_say_what_to_do(name: str, digits
 ELSEWHERE: dict[str, tuple[str, str, dict[str, str], int, str]] = {
     "other model": ("POST", "/v2/models/iris/infer", {}, 404, "model 'iris' is not served here; this is 'digits'"),
     "other version": ("POST", "/v2/models/digits/versions/9/infer", {}, 404, "version '9' of 'digits' is not served"),
-    "nothing": ("GET", "/v1/models", {}, 404, "/v1/models: nothing here; try /v2"),
+    "nothing": ("GET", "/v3/models", {}, 404, "/v3/models: nothing here; try /v2"),
     "wrong method": ("GET", INFER, {}, 405, "GET is not allowed here; use POST"),
     "post to a page": ("POST", "/v2", {}, 405, "POST is not allowed here; use GET"),
-    "gzip": ("POST", INFER, {"content-encoding": "gzip"}, 415, "content-encoding: send the body uncompressed"),
+    "brotli": ("POST", INFER, {"content-encoding": "br"}, 415, "content-encoding: 'br'; send gzip, or no encoding"),
+    "no gzip": ("POST", INFER, {"content-encoding": "gzip"}, 400, "content-encoding: the body is not gzip"),
     "upgrade": ("POST", INFER, {"connection": "upgrade", "upgrade": "h2c"}, 400, "this server speaks plain HTTP/1.1"),
-    "binary": ("POST", INFER, {"inference-header-content-length": "9"}, 400, "set binary_data=False"),
+    "JSON cut short": ("POST", INFER, {"inference-header-content-length": "9"}, 400, "body: is not JSON"),
+    "JSON too long": ("POST", INFER, {"inference-header-content-length": "99999"}, 400, "99999, but the body has"),
+    "deadline": ("POST", INFER, {"x-request-deadline-ms": "soon"}, 400, "x-request-deadline-ms: 'soon' is not a whole"),
 }
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilotage_server.serve.body import Body
 from pilotage_server.serve.errors import Rejected
-from pilotage_server.serve.tensors import Signature, read_infer
+from pilotage_server.serve.infer import Signature, read_infer
 
 SIGNATURE = Signature(features=("a", "b", "c"), max_rows=8)
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=3)
@@ -35,7 +36,7 @@ requests = st.fixed_dictionaries(
 
 def is_safe(body: bytes) -> bool:
     try:
-        rows = read_infer(body, SIGNATURE).rows
+        rows = read_infer(Body(json=body), SIGNATURE).rows
     except Rejected as rejected:
         return 400 <= rejected.status < 500
     return rows.ndim == 2 and 1 <= len(rows) <= 8 and rows.shape[1] == 3 and bool(np.isfinite(rows).all())
@@ -51,7 +52,7 @@ def test_any_json_is_read_or_refused(document: Any) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with pytest.raises(Rejected):
-        read_infer(body, SIGNATURE)
+        read_infer(Body(json=body), SIGNATURE)
 
 
 @settings(deadline=None)
@@ -63,7 +64,7 @@ def test_matrix_and_named_features_are_the_same_rows(rows: list[tuple[float, ...
         for i, name in reversed(list(enumerate(SIGNATURE.features)))
     ]
 
-    plain = read_infer(json.dumps({"inputs": [matrix]}).encode(), SIGNATURE)
-    columns = read_infer(json.dumps({"inputs": named}).encode(), SIGNATURE)
+    plain = read_infer(Body(json=json.dumps({"inputs": [matrix]}).encode()), SIGNATURE)
+    columns = read_infer(Body(json=json.dumps({"inputs": named}).encode()), SIGNATURE)
 
     assert plain.rows.tolist() == columns.rows.tolist() == [list(row) for row in rows]

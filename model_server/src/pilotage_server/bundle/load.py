@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pilotage_server.bundle.errors import Refused
-from pilotage_server.bundle.manifest import MANIFEST, SIGNATURE, Manifest, Sha256, decode, sha256
+from pilotage_server.bundle.manifest import CARD, MANIFEST, SIGNATURE, Manifest, Sha256, decode, sha256
 from pilotage_server.bundle.predictor import Predictor, open_predictor
 from pilotage_server.bundle.signature import Trust, verify
 from pilotage_server.bundle.source import Source
@@ -33,19 +33,21 @@ class Caps:
 class Bundle:
     """A bundle every check of which has passed.
 
-    `digest` is that of its manifest, `signer` the name of a trusted key.
+    `digest` is that of its manifest, `signer` the name of a trusted key, `card` the model card (Markdown, UTF-8), empty
+    where the bundle holds none.
     """
 
     manifest: Manifest
     digest: Sha256
     signer: str
     predictor: Predictor
+    card: bytes = b""
 
 
 def load(source: Source, *, trust: Trust, threads: int = 1, caps: Caps | None = None) -> Bundle:
     """Check and load a bundle; raises `Refused` with the file, the problem and the remedy."""
     manifest, digest, signer = read_manifest(source, trust=trust, caps=caps or Caps())
-    model = b""
+    kept = {manifest.model_file: b"", CARD: b""}
     for entry in manifest.files:
         content = source.read(entry.name)
         if sha256(content) != entry.sha256:
@@ -54,11 +56,11 @@ def load(source: Source, *, trust: Trust, threads: int = 1, caps: Caps | None = 
                 "its SHA-256 is not the one in manifest.json",
                 "it was changed after training: deploy it again",
             )
-        if entry.name == manifest.model_file:
-            model = content
-    predictor = open_predictor(manifest, model, threads=threads)
+        if entry.name in kept:
+            kept[entry.name] = content
+    predictor = open_predictor(manifest, kept[manifest.model_file], threads=threads)
     self_test(manifest, predictor)
-    return Bundle(manifest=manifest, digest=digest, signer=signer, predictor=predictor)
+    return Bundle(manifest=manifest, digest=digest, signer=signer, predictor=predictor, card=kept[CARD])
 
 
 def read_manifest(source: Source, *, trust: Trust, caps: Caps) -> tuple[Manifest, Sha256, str]:

@@ -6,15 +6,18 @@ Metrics and health on their own port, so that probes and scrapes never queue beh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pilotage_server.serve.answers import error_body
-from pilotage_server.serve.app import Receive, Reply, Send, live, ready
+from pilotage_server.serve.body import Receive
 from pilotage_server.serve.lifecycle import Lifecycle, Phase
+from pilotage_server.serve.pages import Reply, live, ready
+
+Send = Callable[[Any], Awaitable[None]]
 
 
 class AdminApp:

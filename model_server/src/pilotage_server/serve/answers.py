@@ -1,16 +1,24 @@
-"""Answers as bytes: inference, metadata, health and errors of the Open Inference Protocol V2. Pure."""
+"""Answers as bytes: inference, metadata and errors of the Open Inference Protocol V2. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from pilotage_server import __version__
+from pilotage_server.serve.body import JSON_LENGTH
+from pilotage_server.serve.infer import InferRequest, Kind, Output
+from pilotage_server.serve.inference import Answered
 from pilotage_server.serve.model import Predictions, ServedModel
-from pilotage_server.serve.tensors import PREDICT, InferRequest
 
+Headers = Sequence[tuple[bytes, bytes]]
+
+JSON: Final = ((b"content-type", b"application/json"),)
+EXTENSIONS: Final = ("binary_tensor_data", "feedback", "model_card")
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -27,30 +35,56 @@ class InferWriter:
         self._datatype = model.label_datatype
         self._classes = len(model.labels)
         self._head = {"model_name": model.name, "model_version": model.revision}
+        self._bytes = [_length_prefixed(str(label)) for label in model.labels]
+        self._numbers = np.array(model.labels, dtype="<i8") if self._datatype == "INT64" else None
 
-    def write(self, request: InferRequest, predictions: Predictions, token: str | None) -> bytes:
-        """Write the outputs asked for, in row-major order, with the feedback token if there is one."""
+    def write(self, request: InferRequest, answered: Answered) -> tuple[Headers, bytes]:
+        """Write the outputs asked for, in row-major order; binary ones stand behind the JSON."""
         answer: dict[str, Any] = dict(self._head)
         if request.id is not None:
             answer["id"] = request.id
-        if token is not None:
-            answer["parameters"] = {"feedback_token": token}
-        answer["outputs"] = [self._output(name, predictions) for name in request.outputs]
-        return orjson.dumps(answer, option=_OPTIONS)
+        if answered.parameters:
+            answer["parameters"] = answered.parameters
+        tails: list[bytes] = []
+        answer["outputs"] = [self._output(output, answered.predictions, tails) for output in request.outputs]
+        document = orjson.dumps(answer, option=_OPTIONS)
+        if not tails:
+            return JSON, document
+        headers = ((b"content-type", b"application/octet-stream"), (JSON_LENGTH, b"%d" % len(document)))
+        return headers, b"".join((document, *tails))
 
-    def _output(self, name: str, predictions: Predictions) -> dict[str, Any]:
+    def _output(self, output: Output, predictions: Predictions, tails: list[bytes]) -> dict[str, Any]:
         rows = len(predictions.predicted)
-        if name == PREDICT:
-            labels = self._labels
-            data = [labels[index] for index in predictions.predicted.tolist()]
-            return {"name": name, "datatype": self._datatype, "shape": [rows], "data": data}
-        flat = predictions.probabilities.reshape(-1)
-        return {"name": name, "datatype": "FP64", "shape": [rows, self._classes], "data": flat}
+        if output.kind is Kind.PREDICT_PROBA:
+            described = {"name": output.name, "datatype": "FP64", "shape": [rows, self._classes]}
+            flat = predictions.probabilities.reshape(-1)
+            content: Any = flat.astype("<f8", copy=False).tobytes() if output.binary else flat
+        else:
+            described = {"name": output.name, "datatype": self._datatype, "shape": [rows]}
+            content = self._packed(predictions.predicted) if output.binary else self._named(predictions.predicted)
+        if not output.binary:
+            return {**described, "data": content}
+        tails.append(content)
+        return {**described, "parameters": {"binary_data_size": len(content)}}
+
+    def _named(self, predicted: NDArray[np.int64]) -> list[str | int]:
+        labels = self._labels
+        return [labels[index] for index in predicted.tolist()]
+
+    def _packed(self, predicted: NDArray[np.int64]) -> bytes:
+        if self._numbers is not None:
+            return self._numbers[predicted].tobytes()
+        return b"".join(self._bytes[index] for index in predicted.tolist())
+
+
+def _length_prefixed(text: str) -> bytes:
+    content = text.encode()
+    return len(content).to_bytes(4, "little") + content
 
 
 def server_metadata() -> bytes:
     """`GET /v2`."""
-    return orjson.dumps({"name": "pilotage-server", "version": __version__, "extensions": ["feedback"]})
+    return orjson.dumps({"name": "pilotage-server", "version": __version__, "extensions": EXTENSIONS})
 
 
 def model_metadata(model: ServedModel) -> bytes:

@@ -2,9 +2,9 @@
 together.
 
 Laws: only checked rows come in; nobody waits for company; members keep their order and get their own rows
-back; if a batch raises, its members run one by one, so a failure stays with who caused it; more than
-`queue_rows` waiting rows is overload, answered 503. A batch that should be quick runs on the event loop, a
-slow one on the one inference thread.
+back; if a batch raises, its members run one by one, so a failure stays with who caused it; nobody's rows are predicted
+once they have stopped waiting; more than `queue_rows` waiting rows is overload, answered 503. A batch that should be
+quick runs on the event loop, a slow one on the one inference thread.
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ class Batcher:
     def _run(self) -> None:
         """Predict one batch and see to the next; at most one is under way."""
         members = self._take()
+        if not members:
+            self._scheduled = False
+            return
         rows = sum(len(member.rows) for member in members)
         loop = asyncio.get_running_loop()
         if rows * self._seconds_per_row <= INLINE_S:
@@ -87,11 +90,19 @@ class Batcher:
             work.add_done_callback(lambda done: self._settle(members, done.result()))
 
     def _take(self) -> list[_Member]:
-        members = [self._queue.popleft()]
-        rows = len(members[0].rows)
-        while self._queue and rows + len(self._queue[0].rows) <= self._batch_rows:
-            rows += len(self._queue[0].rows)
-            members.append(self._queue.popleft())
+        """Take what fits into one batch. Members whose client has gone, or stopped waiting, are dropped unpredicted."""
+        members: list[_Member] = []
+        rows = 0
+        while self._queue:
+            count = len(self._queue[0].rows)
+            if members and rows + count > self._batch_rows:
+                break
+            member = self._queue.popleft()
+            if member.answer.done():
+                self.waiting_rows -= count
+                continue
+            rows += count
+            members.append(member)
         return members
 
     def _settle(self, members: Sequence[_Member], outcomes: _Outcomes) -> None:

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     FEATURE = "feature"
     OUTPUT = "output"
     SHED = "shed"
+    DEADLINE = "deadline"
 
 
 class Rejected(Exception):

@@ -21,6 +21,7 @@ from pilotage_server.feedback import CollectorAddress, Feedback, Identity, Ident
 from pilotage_server.serve.admin import AdminApp
 from pilotage_server.serve.app import DataApp
 from pilotage_server.serve.batcher import Batcher
+from pilotage_server.serve.inference import Inference
 from pilotage_server.serve.lifecycle import Lifecycle, Phase
 from pilotage_server.serve.metrics import ServerMetrics
 from pilotage_server.serve.model import ServedModel, name_model
@@ -74,7 +75,8 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
     feedback = _open_feedback(settings, model, ring)
     if feedback is not None:
         metrics.registry.register(feedback.endpoint)
-    app = DataApp(model, batcher, metrics, lifecycle, limits=settings.limits, feedback=feedback)
+    inference = Inference(batcher, feedback.signer if feedback else None)
+    app = DataApp(model, inference, metrics, lifecycle, limits=settings.limits, feedback=feedback)
     data = Listener(app, settings.connections)
     # Probes and scrapes come from few clients, to this pod by intent: no need to recycle them.
     admin = Listener(AdminApp(metrics.registry, lifecycle), Connections(requests=10**9, age_s=10**9))

@@ -1,0 +1,185 @@
+"""Infer requests: a body into rows that are safe to predict and the outputs asked for, checked in full.
+
+A request is one matrix [n, F] under any name, or one tensor [n] (or [n, 1]) per feature under the features'
+names. Bytes in, frozen values out; every complaint is a `Rejected` that names tensor, shape and remedy.
+Source: kserve/open-inference-protocol, inference_rest.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from pilotage_server.document import nearest
+from pilotage_server.serve.body import Body
+from pilotage_server.serve.errors import Reason, Rejected
+from pilotage_server.serve.tensors import Tail, Tensor, parameters_of
+
+
+class Kind(StrEnum):
+    """What a model can answer."""
+
+    PREDICT = "predict"
+    PREDICT_PROBA = "predict_proba"
+
+
+OUTPUT_NAMES: Final[Mapping[str, Kind]] = {**{kind.value: kind for kind in Kind}, "output-0": Kind.PREDICT}
+"""`output-0` is what other servers of scikit-learn models call their one output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One output asked for, by the name it was asked by, as JSON or as bytes behind it."""
+
+    name: str
+    kind: Kind
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What a model takes: its features in column order, and how many rows one request may have."""
+
+    features: tuple[str, ...]
+    max_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferRequest:
+    """A checked request.
+
+    Rows [n, F] (float64, finite, 1 ≤ n ≤ max_rows) and the outputs it asks for, in order.
+    """
+
+    id: str | None
+    rows: NDArray[np.float64]
+    outputs: tuple[Output, ...]
+
+
+_DEFAULTS: Final = {
+    binary: tuple(Output(name=kind.value, kind=kind, binary=binary) for kind in (Kind.PREDICT, Kind.PREDICT_PROBA))
+    for binary in (False, True)
+}
+
+
+def read_infer(body: Body, signature: Signature) -> InferRequest:
+    """Read one infer request; raises `Rejected`."""
+    document = read_object(body.json, 'body: is not an object; send {"inputs": [...]}')
+    identity = document.get("id")
+    if identity is not None and not (isinstance(identity, str) and len(identity) <= 1_024):
+        raise Rejected(Reason.BODY, "id: is not a text of at most 1024 characters")
+    binary = _flag(parameters_of(document, "parameters"), "binary_data_output", "parameters", default=False)
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list) or not inputs:
+        raise Rejected(Reason.BODY, "inputs: is missing or empty; send a list of tensors")
+    return InferRequest(
+        id=identity,
+        rows=read_tensors(inputs, body.tail, signature),
+        outputs=_outputs(document.get("outputs"), binary=binary),
+    )
+
+
+def read_object(content: bytes, remedy: str) -> Mapping[str, Any]:
+    """Parse a JSON object; raises `Rejected`."""
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Rejected(Reason.BODY, f"body: is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise Rejected(Reason.BODY, remedy)
+    return document
+
+
+def _outputs(wanted: Any, *, binary: bool) -> tuple[Output, ...]:
+    if wanted is None or wanted == []:
+        return _DEFAULTS[binary]
+    if not isinstance(wanted, list):
+        raise Rejected(Reason.OUTPUT, "outputs: is not a list")
+    found: dict[str, Output] = {}
+    for i, output in enumerate(wanted):
+        name = output.get("name") if isinstance(output, dict) else None
+        if not isinstance(name, str) or name not in OUTPUT_NAMES:
+            hint = nearest(str(name)[:64], tuple(Kind))
+            raise Rejected(Reason.OUTPUT, f"outputs[{i}]: {str(name)[:64]!r} is no output of this model; {hint}")
+        label = f"outputs[{i}].parameters"
+        parameters = parameters_of(output, label)
+        if parameters.get("classification"):
+            raise Rejected(Reason.OUTPUT, f"{label}.classification: ask for predict_proba instead")
+        found[name] = Output(
+            name=name, kind=OUTPUT_NAMES[name], binary=_flag(parameters, "binary_data", label, default=binary)
+        )
+    return tuple(found.values())
+
+
+def _flag(parameters: Mapping[str, Any], key: str, label: str, *, default: bool) -> bool:
+    value = parameters.get(key, default)
+    if not isinstance(value, bool):
+        raise Rejected(Reason.BODY, f"{label}.{key}: {str(value)[:32]} is neither true nor false")
+    return value
+
+
+def read_tensors(inputs: list[Any], binary: bytes, signature: Signature) -> NDArray[np.float64]:
+    """Rows [n, F] of input tensors and the bytes behind them; raises `Rejected`."""
+    width = len(signature.features)
+    if len(inputs) > width + 1:
+        raise Rejected(
+            Reason.FEATURE, f"inputs: {len(inputs)} tensors; send one matrix [n, {width}], or one per feature"
+        )
+    tail = Tail(binary)
+    tensors = [Tensor.read(item, i, tail) for i, item in enumerate(inputs)]
+    tail.check_empty()
+    if len(tensors) == 1 and (tensors[0].name not in signature.features or len(tensors[0].shape) == 2):
+        return _matrix(tensors[0], signature)
+    return _columns(tensors, signature)
+
+
+def _matrix(tensor: Tensor, signature: Signature) -> NDArray[np.float64]:
+    width = len(signature.features)
+    if len(tensor.shape) != 2 or tensor.shape[1] != width:
+        raise Rejected(
+            Reason.SHAPE, f"{tensor.label}: shape {list(tensor.shape)}; this model takes [n, {width}], one row per case"
+        )
+    _check_count(tensor, signature.max_rows)
+    return tensor.values().reshape(tensor.shape)
+
+
+def _columns(tensors: Sequence[Tensor], signature: Signature) -> NDArray[np.float64]:
+    by_name: dict[str, Tensor] = {}
+    for tensor in tensors:
+        if tensor.name not in signature.features:
+            hint = nearest(tensor.name, signature.features) if len(signature.features) <= 100 else "see the metadata"
+            raise Rejected(Reason.FEATURE, f"{tensor.label}: is no feature of this model; {hint}")
+        if tensor.name in by_name:
+            raise Rejected(Reason.FEATURE, f"{tensor.label}: occurs twice")
+        by_name[tensor.name] = tensor
+    missing = [name for name in signature.features if name not in by_name]
+    if missing:
+        shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        raise Rejected(
+            Reason.FEATURE,
+            f"inputs: {len(missing)} features are missing ({shown}); "
+            f"send all, or one matrix [n, {len(signature.features)}]",
+        )
+    count = tensors[0].shape[0] if tensors[0].shape else 0
+    for tensor in tensors:
+        if tensor.shape not in ((count,), (count, 1)):
+            raise Rejected(
+                Reason.SHAPE, f"{tensor.label}: shape {list(tensor.shape)}; every feature must be [n], equal n"
+            )
+    _check_count(tensors[0], signature.max_rows)
+    return np.column_stack([by_name[name].values().reshape(-1) for name in signature.features])
+
+
+def _check_count(tensor: Tensor, max_rows: int) -> None:
+    rows = tensor.shape[0]
+    if rows < 1:
+        raise Rejected(Reason.SHAPE, f"{tensor.label}: shape {list(tensor.shape)} has no rows; send at least one")
+    if rows > max_rows:
+        message = f"{tensor.label}: {rows} rows; at most {max_rows} in one request, split it"
+        raise Rejected(Reason.SIZE, message, status=413)
