@@ -131,6 +131,28 @@ class ArmCounts:
             confidence=_longer(self.confidence, other.confidence),
         )
 
+    def __sub__(self, earlier: "ArmCounts") -> "ArmCounts":
+        """What was counted since ``earlier``, a part of these counts."""
+        return self + earlier.negated()
+
+    def negated(self) -> "ArmCounts":
+        """Every number with its sign turned: a help to subtract, never counts of anything."""
+        return ArmCounts(
+            confusion={actual: _turned(row) for actual, row in self.confusion.items()},
+            served=_turned(self.served),
+            proportions={k: Proportion(successes=-p.successes, trials=-p.trials) for k, p in self.proportions.items()},
+            buckets={
+                k: Scores(negatives=tuple(-n for n in s.negatives), positives=tuple(-n for n in s.positives))
+                for k, s in self.buckets.items()
+            },
+            means={k: Moments(count=-m.count, sum=-m.sum, sumsq=-m.sumsq) for k, m in self.means.items()},
+            pairs={k: Pairs(n11=-p.n11, n10=-p.n10, n01=-p.n01, n00=-p.n00) for k, p in self.pairs.items()},
+            audit={actual: _turned(row) for actual, row in self.audit.items()},
+            late=_turned(self.late),
+            inputs={k: tuple(-n for n in bins) for k, bins in self.inputs.items()},
+            confidence=tuple(-n for n in self.confidence),
+        )
+
 
 def _joined(
     left: Mapping[str, _Part], right: Mapping[str, _Part], add: Callable[[_Part, _Part], _Part]
@@ -142,6 +164,10 @@ def _joined(
 
 def _plain(left: Mapping[str, int], right: Mapping[str, int]) -> Mapping[str, int]:
     return _joined(left, right, int.__add__)
+
+
+def _turned(counts: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: -n for name, n in counts.items()}
 
 
 def _longer(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,6 +11,8 @@ from typing import Final, TypeVar
 
 from pilotage.gate.arm import ArmCounts, Confusion, Moments, Pairs, Proportion, Scores
 
+__all__ = ["ARMS", "BUCKETS", "NOTHING", "ArmCounts", "Block", "BlockError", "decode_block", "decode_counts"]
+
 ARMS: Final = ("stable", "canary")
 BUCKETS: Final = 50
 _KEYS: Final = (

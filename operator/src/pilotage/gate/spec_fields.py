@@ -93,6 +93,7 @@ class Reader:
         """``{actual: {predicted: cost}}`` with finite costs of 0 or more, one of them positive; sorted by class."""
         remedy = "write {actual: {predicted: cost}}, such as {fraud: {ok: 10}, ok: {fraud: 1}}"
         costs: dict[str, dict[str, float]] = {}
+        noted = len(self.problems)
         if not isinstance(value, Mapping) or not value:
             self.refuse(path, value, f"{value!r} is not a cost matrix; {remedy}")
             return costs
@@ -106,7 +107,8 @@ class Reader:
                 if cost is None:
                     self.refuse(f"{path}.{actual}.{predicted}", cost, "no cost is given; write a number such as 1.5")
                 costs[actual][str(predicted)] = read or 0.0
-        if not any(cost > 0 for row in costs.values() for cost in row.values()):
+        known = len(self.problems) == noted
+        if known and not any(cost > 0 for row in costs.values() for cost in row.values()):
             self.refuse(path, value, f"no cell costs anything, so no canary could be too costly; {remedy}")
         return costs
 
