@@ -63,6 +63,12 @@ def is_layout(path: Path) -> bool:
     return (path / "oci-layout").is_file()
 
 
+def image_of(layout: Path) -> tuple[str, bytes]:
+    """Digest and manifest of the only image of a layout; raises `Refused`."""
+    digest = _only_digest(layout)
+    return digest, _blob(layout, digest, _MAX_JSON)
+
+
 def open_layout(layout: Path, digest: str | None = None) -> LayerSource:
     """Open the bundle with a digest (`sha256:…`), or the only one there is; raises `Refused`."""
     manifest = json.loads(_blob(layout, digest or _only_digest(layout), _MAX_JSON))
