@@ -57,6 +57,7 @@ class Reason(StrEnum):
     WAITING_FOR_WEIGHT = "WaitingForWeight", "The traffic weight asked for is not in effect yet."
     WAITING_FOR_LABELS = "WaitingForLabels", "Not enough labels have matured; check that feedback is posted."
     WAITING_FOR_EVIDENCE = "WaitingForEvidence", "Enough labels, no decision yet."
+    WAITING_FOR_PASS = "WaitingForPass", "The step has `require: Pass`: it ends once every blocking gate passes."
     WAITING_FOR_BASELINE = (
         "WaitingForBaseline",
         "The wave starts once its clusters' recent traffic has been read.",

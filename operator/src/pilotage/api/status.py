@@ -74,7 +74,6 @@ class RolloutRecord:
     """One attempt to take one revision everywhere. `outcome` None: under way. `held`: a deadline passed with Hold.
 
     `shifted_s` is how long deadlines have stood still (paused, unreachable member); `stopped_at`: since when they do.
-    `full_at`: since when the revision serves fully in every cluster, while it bakes.
     `planned_waves` is how many waves there were when it began: each may spend that share of beta. `fresh`: a retry
     that left the earlier attempts' pass evidence behind. `full_at`: since when it serves fully everywhere, and bakes.
     """
@@ -92,7 +91,6 @@ class RolloutRecord:
     held: bool = False
     shifted_s: float = 0.0
     stopped_at: float | None = None
-    full_at: float | None = None
     planned_waves: int = 1
     fresh: bool = False
     full_at: float | None = None

@@ -2,7 +2,7 @@
 
 `maxDuration` runs from the rollout's start, `progressDeadline` from each weight that was asked for. Both stand still
 while the spec is paused, a step waits for a person, or a member of the wave cannot be reached: none of these is the
-model's fault. With nothing stable to return to a deadline only reports.
+model's fault; nor is a bake, which has an end of its own. With nothing stable to return to a deadline only reports.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pilotage.api.reasons import Reason
 from pilotage.api.times import seconds
 from pilotage.api.types import OnUndecided, Outcome, RolloutRecord, WaveRecord
 from pilotage.gate import Outcome as Verdict
+from pilotage.plan.bake import bakes_until
 from pilotage.plan.looks import evidence_of
 from pilotage.plan.observed import Refused, Unreachable
 from pilotage.plan.progress import is_gated, pause_left
@@ -35,7 +36,7 @@ def stand_still(scene: Scene, draft: Draft) -> Draft:
 
 
 def _stands_still(scene: Scene, draft: Draft, rollout: RolloutRecord) -> bool:
-    if scene.spec.paused:
+    if scene.spec.paused or rollout.full_at is not None:
         return True
     wave = current_wave(rollout)
     upcoming = next_wave(scene, rollout)
@@ -81,7 +82,7 @@ def expire(scene: Scene, draft: Draft) -> Draft:
         weight, clusters = wave.steps[-1].weight, ", ".join(members(scene, wave))
         message = f"weight {weight} did not come into effect in {clusters} within progressDeadline"
         return end(scene, draft, Outcome.EXPIRED, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
-    over = scene.now >= _due(scene, rollout) and not rollout.promote_full
+    over = scene.now >= _due(scene, rollout) and not rollout.promote_full and rollout.full_at is None
     if rollout.held or not over:
         return draft if rollout.held == over else draft.with_rollout(held=over)
     verdict = _verdict(scene, draft, rollout)
@@ -109,9 +110,10 @@ def next_deadline(scene: Scene, draft: Draft) -> float | None:
     if rollout is None:
         return None
     wave = current_wave(rollout)
-    times = []
+    baked = bakes_until(scene.spec, rollout)
+    times = [baked] if baked is not None else []
     if rollout.stopped_at is None:
-        times = [] if rollout.held or draft.is_first else [_due(scene, rollout)]
+        times += [] if rollout.held or draft.is_first else [_due(scene, rollout)]
         if wave is not None and wave.steps[-1].observed_at is None:
             times.append(_progress_due(scene, rollout, wave))
     if wave is not None and not is_full(scene, draft, wave):

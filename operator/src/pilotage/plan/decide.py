@@ -15,7 +15,7 @@ from pilotage.api.reasons import ConditionType, Reason
 from pilotage.api.times import seconds
 from pilotage.api.types import Condition, Outcome, Phase, RevisionStatus
 from pilotage.gate import Outcome as Verdict
-from pilotage.plan import deadlines, progress, rollouts, verbs
+from pilotage.plan import bake, deadlines, progress, rollouts, verbs
 from pilotage.plan.cleanup import forgotten_revisions, say_goodbye
 from pilotage.plan.decision import Decision, Event
 from pilotage.plan.intents import intents
@@ -36,17 +36,17 @@ _ROUNDS = 50
 def take_readings(scene: Scene, draft: Draft) -> Draft:
     """Every wave that carries the revision looks at its evidence, those that have passed too."""
     rollout = draft.active
-    if rollout is None or not progress.is_gated(scene, draft, rollout):
+    if rollout is None or not progress.is_watched(scene, draft, rollout):
         return draft
     for wave in rollout.waves:
-        draft = look(scene, draft, wave)
+        draft = look(bake.as_watched(scene, draft), draft, wave)
     return draft
 
 
 def fail(scene: Scene, draft: Draft) -> Draft:
     """One wave has failed, or the waves' shares of fail evidence together reach 1/beta."""
     rollout = draft.active
-    if rollout is None or not progress.is_gated(scene, draft, rollout):
+    if rollout is None or not progress.is_watched(scene, draft, rollout):
         return draft
     entries = [entry for wave in rollout.waves if (entry := evidence_of(draft, rollout, wave.name)) is not None]
     failed = next((entry for entry in entries if entry.verdict == Verdict.FAIL), None)
@@ -56,6 +56,8 @@ def fail(scene: Scene, draft: Draft) -> Draft:
         message = f"wave {failed.wave} ({', '.join(failed.clusters)}): {failed.reason}"
     else:
         message = f"the fail evidence of waves {', '.join(entry.wave for entry in entries)} together reached 1/beta"
+    if draft.is_first:
+        message += "; nothing is stable to return to, so it goes on serving"
     return rollouts.end(scene, draft, Outcome.ROLLED_BACK, Reason.GATE_FAILED, message)
 
 
@@ -78,7 +80,9 @@ RULES: tuple[Rule, ...] = (
     progress.restart_evidence,  # a cluster left the wave on trial
     progress.observe,  # the weight is in effect
     progress.advance,  # the step ends
-    rollouts.promote,  # every wave has passed
+    bake.start_bake,  # every wave has passed
+    bake.open_evidence,  # what a first deployment is watched by
+    rollouts.promote,  # and the bake, if there is one, is over
     with_leavers,  # what left the placement owes a clean-up
 )
 

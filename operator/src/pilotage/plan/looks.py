@@ -52,7 +52,7 @@ def query_for(scene: Scene, draft: Draft, wave: WaveRecord, cluster: str) -> Blo
     window = window_from(wave, entry.step, scene.spec.label_delay_s)
     if window is None:
         return None
-    alone = is_full(scene, draft, wave) and window.step == len(wave.steps) - 1
+    alone = is_full(scene, draft, wave) and window.step == len(wave.steps) - 1 and wave.steps[-1].weight == 100
     since = next((b for b in entry.boundaries if b.cluster == cluster), None) if window.step == entry.step else None
     return BlockQuery(
         cluster=cluster,
@@ -117,7 +117,8 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
         trouble = f"wave {wave.name}: {error}"
         return replace(draft, looked=draft.looked | {(wave.name, entry.step)}, trouble=trouble)
     complete = len(blocks) == len(queries) and all(block.complete for block in blocks)
-    full = is_full(scene, draft, wave)  # its pass is history; what is counted since can only fail it
+    # its pass is history; what is counted since can only fail it
+    full = is_full(scene, draft, wave) and not draft.is_first
     if not (complete or _is_news(entry, verdict, full=full)):
         return replace(draft, looked=draft.looked | {(wave.name, entry.step)})
     step, boundaries = window.step, _moved(entry, blocks, window)

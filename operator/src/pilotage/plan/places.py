@@ -44,7 +44,7 @@ def _state(scene: Scene, draft: Draft, name: str, want: Want | None, before: Clu
     sight = scene.sights[name]
     look = layout(scene, sight, want)
     if want.canary is not None:
-        place = Place.PASSED if want.weight == 100 and look.in_effect else Place.CANARY
+        place = Place.PASSED if want.is_full and look.in_effect else Place.CANARY
         return ClusterState(name=name, revision=want.canary, weight=want.weight, state=place)
     if look.stuck and not draft.is_first and set(sight.arms) - {want.base}:
         place = Place.STUCK

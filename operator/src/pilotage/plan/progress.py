@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 
 from pilotage.api.reasons import Reason
-from pilotage.api.types import RolloutRecord, StepRecord, WaveEvidence, WaveRecord
+from pilotage.api.types import Require, RolloutRecord, StepRecord, WaveEvidence, WaveRecord
 from pilotage.evidence.reading import BlockQuery, Unavailable
 from pilotage.gate import Outcome
 from pilotage.plan.baselines import begin
@@ -33,6 +33,12 @@ def is_gated(scene: Scene, draft: Draft, rollout: RolloutRecord) -> bool:
     return scene.has_gates and not draft.is_first and not rollout.promote_full
 
 
+def is_watched(scene: Scene, draft: Draft, rollout: RolloutRecord) -> bool:
+    """Whether evidence can end this rollout now: where it decides, and the floors of a first deployment that bakes."""
+    floors_act = draft.is_first and rollout.full_at is not None and not rollout.promote_full and scene.has_floors
+    return floors_act or is_gated(scene, draft, rollout)
+
+
 def ready_to_start(scene: Scene, draft: Draft) -> tuple[str, tuple[str, ...]] | None:
     """The next wave, if nothing but its baselines can hold it: no pause, every cluster in sight and on stable alone."""
     rollout = draft.active
@@ -48,10 +54,13 @@ def ready_to_start(scene: Scene, draft: Draft) -> tuple[str, tuple[str, ...]] | 
 
 
 def baseline_for(scene: Scene, draft: Draft) -> tuple[str, tuple[str, ...]] | None:
-    """The wave whose evidence has to begin: the next one, or one that lost a cluster on its way."""
+    """The wave whose evidence has to begin: the next one, one that lost a cluster; of a first bake, any without."""
     rollout = draft.active
-    if rollout is None or not is_gated(scene, draft, rollout):
+    if rollout is None or not is_watched(scene, draft, rollout):
         return None
+    if draft.is_first:
+        unwatched = [wave for wave in rollout.waves if evidence_of(draft, rollout, wave.name) is None]
+        return next(((wave.name, there) for wave in unwatched if (there := members(scene, wave))), None)
     wave = current_wave(rollout)
     if wave is None:
         return ready_to_start(scene, draft)
@@ -114,7 +123,9 @@ def observe(scene: Scene, draft: Draft) -> Draft:
     )
     where = ", ".join(members(scene, wave))
     if full:
-        return draft.saying(Reason.WAVE_PASSED, f"Wave {wave.name} serves the revision alone in {where}.")
+        kept = f"; {100 - seen.weight} % stays on stable to compare with" if seen.weight < 100 else ""
+        how = "fully" if kept else "alone"
+        return draft.saying(Reason.WAVE_PASSED, f"Wave {wave.name} serves the revision {how} in {where}{kept}.")
     return draft.saying(Reason.STEP_OBSERVED, f"Weight {seen.weight} is in effect in {where}.")
 
 
@@ -135,7 +146,7 @@ def advance(scene: Scene, draft: Draft) -> Draft:
         draft = draft.with_wave(_with_step(scene, rollout, wave, weight))
         done = f"Step {index + 1} of wave {wave.name} (weight {step.weight}) is done"
         return draft.saying(Reason.STEP_COMPLETED, f"{done}; weight {weight} is next.")
-    draft = draft.with_wave(_with_step(scene, rollout, wave, 100))
+    draft = draft.with_wave(_with_step(scene, rollout, wave, scene.full_weight))
     return draft.saying(Reason.STEP_COMPLETED, f"Wave {wave.name}: {_verdict_in_words(draft, rollout, wave)}")
 
 
@@ -187,6 +198,7 @@ def _evidence(
     scene: Scene, draft: Draft, rollout: RolloutRecord, wave: WaveRecord, index: int
 ) -> tuple[bool, Obstacle | None]:
     """Whether every gate passes on evidence of this step, and what is missing to end it."""
+    step = scene.steps[index]
     entry = evidence_of(draft, rollout, wave.name)
     if entry is None or set(entry.clusters) != set(members(scene, wave)):
         return False, Obstacle(reason=Reason.WAITING_FOR_BASELINE, message=f"wave {wave.name} waits for its baselines")
@@ -194,9 +206,13 @@ def _evidence(
         return False, Obstacle(reason=Reason.WAITING_FOR_EVIDENCE, message=f"wave {wave.name} waits for its metrics")
     of_this_step = entry.step == index
     passed = of_this_step and entry.verdict == Outcome.PASS
-    is_last = index + 1 == len(scene.steps)
-    if passed or (of_this_step and entry.step_ready and not is_last and not rollout.held):
+    needs_pass = index + 1 == len(scene.steps) or step.require is Require.PASS
+    if passed or (of_this_step and entry.step_ready and not needs_pass and not rollout.held):
         return passed, None
+    if entry.step_ready and of_this_step and step.require is Require.PASS:
+        missing = ", ".join(g.name for g in entry.gates if g.verdict != Outcome.PASS and not g.advisory)
+        message = f"step {index + 1} of wave {wave.name} requires a Pass of every gate; undecided: {missing}"
+        return False, Obstacle(reason=Reason.WAITING_FOR_PASS, message=message)
     if entry.step_ready and of_this_step:
         return False, Obstacle(reason=Reason.WAITING_FOR_EVIDENCE, message=f"wave {wave.name}: the gates are undecided")
     if not of_this_step:

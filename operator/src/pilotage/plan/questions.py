@@ -11,10 +11,9 @@ from dataclasses import replace
 
 from pilotage.api.types import RolloutRecord
 from pilotage.evidence.reading import BaselineQuery, BlockQuery, Query
-from pilotage.gate import Analysis
 from pilotage.plan.baselines import baselines
 from pilotage.plan.looks import query_for
-from pilotage.plan.progress import baseline_for
+from pilotage.plan.progress import baseline_for, is_watched
 from pilotage.plan.scene import Draft, Scene
 from pilotage.plan.waves import is_full
 
@@ -26,9 +25,9 @@ _LEAST_INTERVAL_S = 1.0
 def questions(scene: Scene, draft: Draft) -> tuple[tuple[Query, ...], float | None]:
     """Queries that are due, and the time at which more will be."""
     rollout = draft.active
-    if rollout is None or scene.analysis is None or draft.is_first or rollout.promote_full:
+    if rollout is None or scene.analysis is None or not is_watched(scene, draft, rollout):
         return (), None
-    wanted = [*_baseline_queries(scene, draft, rollout), *_block_queries(scene, draft, rollout, scene.analysis)]
+    wanted = [*_baseline_queries(scene, draft, rollout), *_block_queries(scene, draft, rollout)]
     due = [query for query, at in wanted if at <= scene.now]
     later = [at for _, at in wanted if at > scene.now]
     if due:
@@ -42,7 +41,7 @@ def _interval(scene: Scene) -> float:
 
 def _baseline_queries(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Iterator[tuple[Query, float]]:
     upcoming = baseline_for(scene, draft)
-    if upcoming is None or draft.status.stable_revision is None:
+    if upcoming is None:
         return
     clusters = upcoming[1]
     found = baselines(scene, rollout, clusters)
@@ -54,16 +53,13 @@ def _baseline_queries(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Ite
             cluster=cluster,
             namespace=scene.metadata.namespace,
             model=scene.metadata.name,
-            stable=draft.status.stable_revision,
+            stable=draft.status.stable_revision or rollout.revision,
             asked_at=scene.now,
         )
         yield query, _next_time(scene, query, rollout.started_at)
 
 
-def _block_queries(
-    scene: Scene, draft: Draft, rollout: RolloutRecord, analysis: Analysis
-) -> Iterator[tuple[Query, float]]:
-    has_floor = any(gate.floor is not None for gate in analysis.gates)
+def _block_queries(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Iterator[tuple[Query, float]]:
     for wave in rollout.waves:
         if wave.ungated:
             continue
@@ -72,7 +68,7 @@ def _block_queries(
             if query is None:
                 continue
             alone = query.stable is None and is_full(scene, draft, wave)
-            if alone and not has_floor:
+            if alone and not scene.has_floors:
                 continue  # nothing to compare with and no fixed value: no count could fail it
             yield query, _next_time(scene, query, query.window.opens + _interval(scene))
 

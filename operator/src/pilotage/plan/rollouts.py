@@ -19,9 +19,10 @@ from pilotage.api.types import (
     RolloutHistory,
     RolloutRecord,
 )
+from pilotage.plan.bake import not_baked
 from pilotage.plan.placement import waves_to_come
 from pilotage.plan.scene import Draft, Scene
-from pilotage.plan.waves import settled_on, taken_by
+from pilotage.plan.waves import is_full_everywhere, settled_on, taken_by
 
 HISTORY_LIMIT = 10
 _LATCHING = (Outcome.ROLLED_BACK, Outcome.ABORTED, Outcome.EXPIRED)
@@ -138,15 +139,12 @@ def returning(scene: Scene, draft: Draft) -> tuple[str, ...]:
 
 
 def promote(scene: Scene, draft: Draft) -> Draft:
-    """Every wave has passed and no cluster is left: the revision is stable everywhere."""
+    """Every wave has passed, no cluster is left and the bake is over: the revision is stable everywhere."""
     rollout = draft.active
-    if rollout is None or not rollout.waves or any(wave.passed_at is None for wave in rollout.waves):
-        return draft
-    started = {wave.name: wave.clusters for wave in rollout.waves}
-    if waves_to_come(scene.spec.rollout.waves, started, scene.placed) or not scene.placed:
+    if rollout is None or not is_full_everywhere(scene, rollout) or not_baked(scene, draft, rollout) is not None:
         return draft
     message = f"{rollout.revision} is stable in {', '.join(c for c in taken_by(rollout) if c in scene.placed)}"
-    if any(wave.ungated for wave in rollout.waves):
+    if rollout.promote_full:
         message += "; ungated, by promote-full"
     return end(scene, draft, Outcome.PROMOTED, Reason.PROMOTED, message)
 
@@ -186,7 +184,7 @@ def _closed(
         gates=_last_judged(scene, status),
         started_at=rollout.started_at,
         decided_at=scene.now,
-        ungated=any(wave.ungated for wave in rollout.waves),
+        ungated=rollout.promote_full,
         fresh=rollout.fresh,
     )
     return replace(

@@ -6,7 +6,7 @@ The scene is fixed for one call of `decide`; rules map a draft to the next one. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from pilotage.api.times import seconds
 from pilotage.api.types import (
     DeploymentSpec,
     DeploymentStatus,
+    Json,
     Metadata,
     ModelRevision,
     RevisionStatus,
@@ -74,6 +75,17 @@ class Scene:
         """The spec asks for evidence."""
         return bool(self.spec.gates)
 
+    @property
+    def has_floors(self) -> bool:
+        """Some gate has a fixed bound, so that counts of the canary alone may fail it."""
+        return any(_is_absolute(gate) for gate in self.spec.gates)
+
+    @property
+    def full_weight(self) -> int:
+        """The share of the traffic that a revision gets where it has passed: all but the bake's holdback."""
+        bake = self.spec.rollout.bake
+        return 100 if bake is None else 100 - bake.holdback
+
 
 def set_the_scene(observed: Observed, spec: DeploymentSpec, now: float) -> Scene:
     """Look at everything once."""
@@ -106,25 +118,38 @@ def set_the_scene(observed: Observed, spec: DeploymentSpec, now: float) -> Scene
 def _analysis(spec: DeploymentSpec) -> tuple[Analysis | None, tuple[str, ...]]:
     if not spec.gates:
         return None, ()
-    settings = spec.analysis
     try:
-        return (
-            Analysis.from_spec(
-                {
-                    "gates": [dict(gate) for gate in spec.gates],
-                    "analysis": {
-                        "interval": settings.interval_s,
-                        "alpha": settings.alpha,
-                        "beta": settings.beta,
-                        "minSamples": settings.min_samples,
-                        "minDuration": settings.min_duration_s,
-                    },
-                }
-            ),
-            (),
-        )
+        return _from_spec(spec, spec.gates), ()
     except GateSpecError as error:
         return None, tuple(str(problem) for problem in error.problems)
+
+
+def floors_alone(spec: DeploymentSpec) -> Analysis | None:
+    """The gates as they are where there is nothing to compare with; None without a fixed bound."""
+    floors = [
+        {key: value for key, value in gate.items() if key != "margin"} for gate in spec.gates if _is_absolute(gate)
+    ]
+    return _from_spec(spec, floors) if floors else None
+
+
+def _is_absolute(gate: Mapping[str, Json]) -> bool:
+    return "floor" in gate or "ceiling" in gate
+
+
+def _from_spec(spec: DeploymentSpec, gates: Iterable[Mapping[str, Json]]) -> Analysis:
+    settings = spec.analysis
+    return Analysis.from_spec(
+        {
+            "gates": [dict(gate) for gate in gates],
+            "analysis": {
+                "interval": settings.interval_s,
+                "alpha": settings.alpha,
+                "beta": settings.beta,
+                "minSamples": settings.min_samples,
+                "minDuration": settings.min_duration_s,
+            },
+        }
+    )
 
 
 def _obstacle(view: ClusterView, mode: TrafficMode) -> Obstacle | None:

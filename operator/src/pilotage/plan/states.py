@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from pilotage.api.conditions import find, set_conditions
 from pilotage.api.reasons import ConditionType as Kind
 from pilotage.api.reasons import Reason
-from pilotage.api.types import Condition, Outcome, Phase
+from pilotage.api.types import Condition, Phase
 from pilotage.evidence.reading import Unavailable
+from pilotage.plan.bake import not_baked
 from pilotage.plan.observed import Fresh, NotSynced
 from pilotage.plan.places import Place
-from pilotage.plan.progress import baseline_for, is_gated
+from pilotage.plan.progress import baseline_for, is_watched
 from pilotage.plan.scene import Draft, Obstacle, Scene
 from pilotage.plan.waiting import evidence_problem
 from pilotage.plan.waves import wants
@@ -111,6 +112,9 @@ def _promoted(scene: Scene, draft: Draft) -> Answer:
     if scene.desired == draft.status.stable_revision and draft.active is None and not owed:
         return _TRUE, Reason.PROMOTED, f"{scene.desired} is stable"
     rollout = draft.rollout
+    if draft.active is not None and draft.active.full_at is not None:
+        baking = not_baked(scene, draft, draft.active)
+        return _FALSE, Reason.BAKING, baking.message if baking else f"{scene.desired} has been baked"
     if owed and draft.active is None:
         return _FALSE, Reason.ROLLING_BACK, f"{', '.join(owed)} on the way back to stable"
     if rollout is not None and rollout.outcome is not None and rollout.revision == draft.status.latched_revision:
@@ -153,7 +157,7 @@ def _members_reachable(scene: Scene, draft: Draft) -> Answer:
 def _metrics_available(scene: Scene, draft: Draft) -> Answer:
     rollout = draft.active
     idle = (_UNKNOWN, Reason.NO_QUERY_DUE, "no rollout needs metrics now")
-    if rollout is None or not is_gated(scene, draft, rollout):
+    if rollout is None or not is_watched(scene, draft, rollout):
         return idle
     problem = evidence_problem(scene, draft)
     if draft.trouble:
@@ -179,17 +183,12 @@ def _gated(scene: Scene, draft: Draft) -> Answer:
     rollout = draft.rollout
     if not scene.has_gates:
         return _FALSE, Reason.NO_GATES, "the spec has no gates: steps end on readiness and pauses alone"
-    if rollout is not None and any(wave.ungated for wave in rollout.waves):
+    if rollout is not None and rollout.promote_full:
         return _FALSE, Reason.PROMOTED_FULL, f"{rollout.name} was promoted without its gates"
-    first = draft.status.previous_revision is None and rollout is not None and not _has_evidence(draft)
-    if draft.is_first or (first and rollout is not None and rollout.outcome is Outcome.PROMOTED):
+    stable, before = draft.status.stable_revision, draft.status.previous_revision
+    if draft.is_first or (before is None and rollout is not None and rollout.revision == stable):
         return _FALSE, Reason.FIRST_DEPLOYMENT, "a first deployment has nothing to compare with"
     return _TRUE, Reason.GATED, "every gate decides with counted labels"
-
-
-def _has_evidence(draft: Draft) -> bool:
-    revision = draft.revisions.get(draft.rollout.revision) if draft.rollout else None
-    return revision is not None and bool(revision.status.evidence)
 
 
 def _rollback_incomplete(scene: Scene, draft: Draft) -> Answer:

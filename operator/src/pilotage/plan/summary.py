@@ -6,7 +6,7 @@ Derived from the draft at the end of a decision; nothing in the planner reads it
 from __future__ import annotations
 
 from pilotage.api.reasons import Reason
-from pilotage.api.types import Outcome, PauseReason, Phase
+from pilotage.api.types import Outcome, PauseReason, Phase, RolloutRecord
 from pilotage.plan.looks import evidence_of
 from pilotage.plan.places import Place
 from pilotage.plan.progress import pause_left
@@ -60,13 +60,20 @@ def _under_way(scene: Scene, draft: Draft) -> tuple[Phase, Obstacle]:
     return (Phase.DEGRADED if why.reason is Reason.PROGRESS_DEADLINE_EXCEEDED else Phase.PROGRESSING), why
 
 
+def verdict_of(draft: Draft, rollout: RolloutRecord) -> str:
+    """What the evidence of all waves together says."""
+    revision = draft.revisions.get(rollout.revision)
+    return revision.status.verdict if revision is not None else ""
+
+
 def _at_rest(scene: Scene, draft: Draft) -> tuple[Phase, Obstacle]:
     rollout, stable = draft.rollout, draft.status.stable_revision
     back = [s.name for s in draft.status.clusters if s.state in (Place.ROLLING_BACK, Place.STUCK)]
     if rollout is not None and rollout.outcome in _WORDS and rollout.revision == draft.status.latched_revision:
         remedy = f"apply another revision, or `pilotage retry {scene.metadata.name}`"
         way = f"; {', '.join(back)} on the way back to stable" if back else ""
-        message = f"{rollout.name} {_WORDS[rollout.outcome]}: {rollout.message}{way}; {remedy}"
+        how = _WORDS[rollout.outcome] if stable is not None else "is not taken back, for nothing is stable yet"
+        message = f"{rollout.name} {how}: {rollout.message}{way}; {remedy}"
         return Phase.DEGRADED, Obstacle(reason=Reason(rollout.reason), message=message)
     if scene.desired != stable:
         if scene.spec.paused:
@@ -97,7 +104,7 @@ def with_columns(scene: Scene, draft: Draft) -> Draft:
     """STEP, WEIGHT, CLUSTERS, VERDICT."""
     states = draft.status.clusters
     target = draft.status.target_revision
-    there = [s for s in states if s.revision == target and s.weight == 100 and s.state in (Place.STABLE, Place.PASSED)]
+    there = [s for s in states if s.revision == target and s.state in (Place.STABLE, Place.PASSED)]
     rollout = draft.active
     wave = current_wave(rollout) if rollout else None
     step, weight, verdict = "", 100 if draft.status.stable_revision else 0, ""
@@ -108,6 +115,8 @@ def with_columns(scene: Scene, draft: Draft) -> Draft:
         weight = 100 if full else wave.steps[-1].weight if wave else 0
         entry = evidence_of(draft, rollout, wave.name) if wave else None
         verdict = entry.verdict if entry is not None else ""
+        if rollout.full_at is not None and wave is None:
+            step, weight, verdict = "bake", rollout.waves[-1].steps[-1].weight, verdict_of(draft, rollout)
     elif draft.rollout is not None and draft.rollout.outcome is not None:
         verdict = draft.rollout.outcome.value
     return draft.with_status(step=step, weight=weight, clusters_summary=f"{len(there)}/{len(states)}", verdict=verdict)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from pilotage.api.reasons import Reason
 from pilotage.api.types import RolloutRecord, TrafficMode, WaveRecord
+from pilotage.plan.bake import not_baked
 from pilotage.plan.baselines import begin
 from pilotage.plan.deadlines import lacks_progress
 from pilotage.plan.progress import baseline_for, held_back, ready_to_start
@@ -37,6 +38,8 @@ def why_not_further(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Obsta
 
 
 def _before_a_wave(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Obstacle:
+    if rollout.full_at is not None and (baking := not_baked(scene, draft, rollout)) is not None:
+        return baking
     if scene.spec.paused:
         return Obstacle(reason=Reason.PAUSED, message="spec.paused is true: nothing new starts")
     upcoming = next_wave(scene, rollout)

@@ -1,7 +1,8 @@
 """Waves and steps on record: which is under way, who takes part, what each cluster should serve because of it.
 
 Questions about records, no rules: the rules that move them are in `plan.progress`. A wave is *full* once its clusters
-are asked to serve the revision alone; before that its last step record is the weight on trial.
+are asked to serve the revision alone, or with only the bake's holdback beside it; before that its last step record is
+the weight on trial.
 """
 
 from __future__ import annotations
@@ -32,8 +33,16 @@ def members(scene: Scene, wave: WaveRecord) -> tuple[str, ...]:
 
 
 def is_full(scene: Scene, draft: Draft, wave: WaveRecord) -> bool:
-    """Its clusters serve the revision alone, or are asked to."""
+    """Its clusters serve the revision fully (but for a holdback), or are asked to."""
     return draft.is_first or wave.ungated or len(wave.steps) > len(scene.steps)
+
+
+def is_full_everywhere(scene: Scene, rollout: RolloutRecord) -> bool:
+    """Every wave has passed and no cluster is left to take the revision."""
+    started = {wave.name: wave.clusters for wave in rollout.waves}
+    if not rollout.waves or any(wave.passed_at is None for wave in rollout.waves):
+        return False
+    return bool(scene.placed) and not waves_to_come(scene.spec.rollout.waves, started, scene.placed)
 
 
 def step_of(scene: Scene, wave: WaveRecord) -> tuple[int, Step, StepRecord]:
@@ -66,8 +75,8 @@ def _want(scene: Scene, draft: Draft, cluster: str) -> Want | None:
         case None, _, _:
             return None
         case _, RolloutRecord(revision=canary), WaveRecord(steps=steps):
-            weight = 100 if is_full(scene, draft, wave) else steps[-1].weight
-            return Want(base=stable, canary=canary, weight=weight)
+            weight, full = steps[-1].weight, is_full(scene, draft, wave)
+            return Want(base=stable, canary=canary, weight=weight, is_full=full)
         case _:
             return Want(base=stable)
 
