@@ -135,7 +135,7 @@ async def a_collector(
     ledger = Ledger(folder / "ledger.sqlite3", now_ms=int(clock.now * 1000), delay_ms=round(label_delay_s * 1000))
     writer = Writer(ledger, config, clock=clock)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(SnapshotCollector("pets", lambda: writer.snapshot))
+    registry.register(SnapshotCollector(lambda: config.current, lambda: writer.snapshot))
     service = Service(writer, ring, config, registry, clock=clock)
     writing = asyncio.create_task(writer.run())
     async with contextlib.AsyncExitStack() as stack:

@@ -16,10 +16,11 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NewType
 
-from pilotage_server.bundle.decision import Argmax, Decision, Threshold
+from pilotage_server.bundle.decision import Argmax, Decision, LeastCost, Threshold
 from pilotage_server.bundle.errors import Refused
 from pilotage_server.document import Document, Malformed, Section
 from pilotage_server.quality.reference import MAX_BINS, FeatureBins
+from pilotage_server.quality.slices import MAX_SLICES, MAX_VALUES, Slice
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -29,8 +30,6 @@ NAME = r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?"
 MAX_CLASSES = 1_000
 MAX_FEATURES = 100_000
 SLICE_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,62}"
-MAX_SLICES = 4
-MAX_SLICE_VALUES = 20
 
 Sha256 = NewType("Sha256", str)
 """A SHA-256 as 64 hexadecimal digits, without a prefix."""
@@ -75,14 +74,6 @@ class Feature:
     name: str
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
-    """An attribute that clients may declare with a request, and the values outcomes are counted for."""
-
-    name: str
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +124,8 @@ def encode(manifest: Manifest) -> bytes:
             decision: dict[str, Any] = {"rule": "argmax"}
         case Threshold(positive=positive, value=value):
             decision = {"rule": "threshold", "class": manifest.classes[positive], "value": value}
+        case LeastCost(costs=costs):
+            decision = {"rule": "least-cost", "costs": costs}
     return canonical(
         {
             "format": FORMAT,
@@ -247,7 +240,7 @@ def _reference(root: Section, features: tuple[str, ...]) -> tuple[FeatureBins, .
 
 def _slices(root: Section) -> tuple[Slice, ...]:
     found = tuple(
-        Slice(name=section.text("name", pattern=SLICE_NAME), values=_texts(section, "values", longest=MAX_SLICE_VALUES))
+        Slice(name=section.text("name", pattern=SLICE_NAME), values=_texts(section, "values", longest=MAX_VALUES))
         for section in root.sections("slices", (), longest=MAX_SLICES)
     )
     if len({one.name for one in found}) < len(found) or not all(one.values for one in found):
@@ -292,8 +285,15 @@ def _files(root: Section) -> tuple[FileEntry, ...]:
 
 
 def _decision(section: Section, classes: tuple[str, ...]) -> Decision:
-    if section.choice("rule", ("argmax", "threshold")) == "argmax":
-        return Argmax()
+    match section.choice("rule", ("argmax", "threshold", "least-cost")):
+        case "argmax":
+            return Argmax()
+        case "least-cost":
+            costs = _matrix(section, "costs", len(classes))
+            if len(costs) != len(classes) or any(cost < 0 for row in costs for cost in row):
+                section.mistake("costs", "must hold a row of costs from 0 on for every class")
+                return Argmax()
+            return LeastCost(costs=costs)
     value = section.number("value", low=0.0, high=1.0)
     positive = section.text("class")
     if len(classes) != 2 or positive not in classes:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pilotage_server.quality.slices import Slice
+
 MAX_CLASSES: Final = 100
 """A confusion matrix of 100 classes is 10,000 series per revision and counter, the collector's budget."""
 MAX_CLASS_LENGTH: Final = 128
@@ -18,7 +20,8 @@ class IdentityRefused(ValueError):
 class Identity:
     """One revision of one model in one cluster, as tokens and counters name it.
 
-    `classes` are the class names in the model's order: a predicted index means `classes[index]`.
+    `classes` are the class names in the model's order: a predicted index means `classes[index]`. `slices`: what
+    clients may declare. `costs`, where the manifest has them: what answering column j for a true row i costs.
     Raises `IdentityRefused`.
     """
 
@@ -26,6 +29,8 @@ class Identity:
     revision: str
     cluster: str
     classes: tuple[str, ...]
+    slices: tuple[Slice, ...] = ()
+    costs: tuple[tuple[float, ...], ...] = ()
     index: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,8 +1,9 @@
-"""What pods and the collector say to each other: two messages, their JSON, and the proof of who sent them.
+"""What pods and the collector say to each other: three messages, their JSON, and the proof of who sent them.
 
-`POST /v1/revisions` announces a revision and its classes; `POST /v1/labels` hands over labels whose tokens are proven.
+`POST /v1/revisions` announces a revision and its classes; `POST /v1/labels` hands over labels whose tokens are proven;
+`POST /v1/decisions` tells what a shadow would have answered. `POST /v1/quality` asks for the numbers.
 Every message carries HMAC-SHA256 over path, time and body under a feedback key, so only holders of the key can count.
-A message repeated inside the time window changes nothing: both kinds are idempotent. Moves no bytes itself.
+A message repeated inside the time window changes nothing: all kinds are idempotent. Moves no bytes itself.
 """
 
 import hmac
@@ -12,15 +13,20 @@ from typing import Any, Final
 
 import orjson
 
-from pilotage_server.feedback.classes import IdentityRefused, check_classes
+from pilotage_server.feedback.classes import MAX_CLASS_LENGTH, IdentityRefused, check_classes
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.results import Result
+from pilotage_server.feedback.token import MAX_ROWS
+from pilotage_server.quality.slices import MAX_SLICES, MAX_VALUES, Slice
 
 REVISIONS_PATH: Final = "/v1/revisions"
 LABELS_PATH: Final = "/v1/labels"
+DECISIONS_PATH: Final = "/v1/decisions"
+QUALITY_PATH: Final = "/v1/quality"
 MAX_MESSAGE_ITEMS: Final = 5_000
-MAX_MESSAGE_BYTES: Final = 6 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 """More than 5,000 items take with the longest names and every character escaped."""
+MAX_MILLIONTHS: Final = 100 * 1_000_000
 WINDOW_MS: Final = 60_000
 """How far the clocks of two nodes of one cluster may differ before messages and tokens are refused."""
 TIME_HEADER: Final = "x-pilotage-time"
@@ -38,7 +44,12 @@ class Incomprehensible(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One label with what its token proves: `nonce` as 16 hex digits, `row` of `rows`, class index `predicted`."""
+    """One label with what its token proves: `nonce` as 16 hex digits, `row` of `rows`, class index `predicted`.
+
+    `audit`: 1 if the request was picked for labelling. `loss`, `brier`: of this label, in millionths, None without
+    probabilities; `buckets`: one letter per class (`probabilities.LETTERS`). `request`: 16 hex digits where a shadow
+    answered too. `slices`: two hex digits per slice.
+    """
 
     revision: str
     issued_ms: int
@@ -47,15 +58,41 @@ class Item:
     row: int
     predicted: int
     label: str
+    audit: int = 0
+    loss: int | None = None
+    brier: int | None = None
+    buckets: str = ""
+    request: str = ""
+    slices: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """A revision that serves here, with its classes in the model's order."""
+    """A revision that serves here, with its classes in the model's order, its slices and its costs, if any."""
 
     model: str
     revision: str
     classes: tuple[str, ...]
+    slices: tuple[Slice, ...] = ()
+    costs: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a shadow would have answered: request id as 16 hex digits, unix ms, one class index per row as hex."""
+
+    request: str
+    at_ms: int
+    predicted: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """Decisions of a shadow, a pod of `sender`, a revision the collector must know."""
+
+    model: str
+    sender: str
+    decisions: tuple[Decision, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +131,17 @@ def _proven_bytes(path: str, sent_at: str, body: bytes) -> bytes:
 
 
 def write_announcement(announcement: Announcement) -> bytes:
-    """The body of `POST /v1/revisions`."""
-    return orjson.dumps(
-        {
-            "model": announcement.model,
-            "revision": announcement.revision,
-            "classes": list(announcement.classes),
-        }
-    )
+    """The body of `POST /v1/revisions`; what is empty is left out, as collectors of an older version expect it."""
+    message: dict[str, Any] = {
+        "model": announcement.model,
+        "revision": announcement.revision,
+        "classes": announcement.classes,
+    }
+    if announcement.slices:
+        message["slices"] = [(one.name, one.values) for one in announcement.slices]
+    if announcement.costs:
+        message["costs"] = announcement.costs
+    return orjson.dumps(message)
 
 
 def read_announcement(body: bytes) -> Announcement:
@@ -114,13 +154,50 @@ def read_announcement(body: bytes) -> Announcement:
         check_classes(tuple(classes))
     except IdentityRefused as error:
         raise Incomprehensible(str(error)) from error
-    return Announcement(model=_text(message, "model"), revision=_text(message, "revision"), classes=tuple(classes))
+    return Announcement(
+        model=_text(message, "model"),
+        revision=_text(message, "revision"),
+        classes=tuple(classes),
+        slices=read_slices(message.get("slices", [])),
+        costs=read_costs(message.get("costs", []), len(classes)),
+    )
+
+
+def read_slices(written: Any) -> tuple[Slice, ...]:
+    """Slices out of JSON. Raises `Incomprehensible`."""
+    try:
+        found = tuple(Slice(name=name, values=tuple(values)) for name, values in written)
+    except (TypeError, ValueError) as error:
+        raise Incomprehensible("slices: must be a list of name and values") from error
+    texts = [text for one in found for text in (one.name, *one.values)]
+    if len(found) > MAX_SLICES or any(len(one.values) > MAX_VALUES for one in found):
+        raise Incomprehensible(f"slices: at most {MAX_SLICES} of {MAX_VALUES} values")
+    if not all(isinstance(text, str) and len(text) <= MAX_CLASS_LENGTH for text in texts):
+        raise Incomprehensible(f"slices: names and values are texts of at most {MAX_CLASS_LENGTH} characters")
+    return found
+
+
+def read_costs(written: Any, classes: int) -> tuple[tuple[float, ...], ...]:
+    """A cost matrix, or none, out of JSON. Raises `Incomprehensible`."""
+    if written == []:
+        return ()
+    rows = written if isinstance(written, list) else []
+    if len(rows) != classes or not all(isinstance(row, list) and len(row) == classes for row in rows):
+        raise Incomprehensible(f"costs: must be {classes} lists of {classes} numbers")
+    if not all(type(cost) in (int, float) and 0 <= cost < 1e12 for row in rows for cost in row):
+        raise Incomprehensible("costs: must be numbers from 0 to 1e12")
+    return tuple(tuple(map(float, row)) for row in rows)
 
 
 def write_delivery(delivery: Delivery) -> bytes:
-    """The body of `POST /v1/labels`."""
+    """The body of `POST /v1/labels`; an item without anything beyond its label is written in seven fields."""
     rows = [
         (item.revision, item.issued_ms, item.nonce, item.rows, item.row, item.predicted, item.label)
+        if item.loss is None and not (item.audit or item.request or item.slices)
+        else (
+            *(item.revision, item.issued_ms, item.nonce, item.rows, item.row, item.predicted, item.label),
+            *(item.audit, item.loss, item.brier, item.buckets, item.request, item.slices),
+        )
         for item in delivery.items
     ]
     return orjson.dumps({"model": delivery.model, "sender": delivery.sender, "items": rows})
@@ -129,16 +206,44 @@ def write_delivery(delivery: Delivery) -> bytes:
 def read_delivery(body: bytes) -> Delivery:
     """Raises `Incomprehensible`."""
     message = _object(body)
-    rows = message.get("items")
-    if not isinstance(rows, list) or len(rows) > MAX_MESSAGE_ITEMS:
-        raise Incomprehensible(f"items: must be a list of at most {MAX_MESSAGE_ITEMS}")
+    rows = _rows(message, "items")
     try:
         items = tuple([Item(*row) for row in rows])
     except TypeError as error:
-        raise Incomprehensible("items: an item has seven fields") from error
-    for item in items:
-        _check_types(item)
+        raise Incomprehensible("items: an item has seven or thirteen fields") from error
+    for item, row in zip(items, rows, strict=True):
+        _check_types(item, is_long=len(row) > 7)
     return Delivery(model=_text(message, "model"), sender=_text(message, "sender"), items=items)
+
+
+def write_decisions(decisions: Decisions) -> bytes:
+    """The body of `POST /v1/decisions`."""
+    rows = [(one.request, one.at_ms, one.predicted) for one in decisions.decisions]
+    return orjson.dumps({"model": decisions.model, "sender": decisions.sender, "decisions": rows})
+
+
+def read_decisions(body: bytes) -> Decisions:
+    """Raises `Incomprehensible`."""
+    message = _object(body)
+    rows = _rows(message, "decisions")
+    try:
+        decisions = tuple([Decision(*row) for row in rows])
+    except TypeError as error:
+        raise Incomprehensible("decisions: a decision has three fields") from error
+    for one in decisions:
+        if type(one.at_ms) is not int or not _is_hex(one.request, 16) or not _is_hex(one.predicted):
+            raise Incomprehensible("decisions: a field has the wrong type")
+    return Decisions(model=_text(message, "model"), sender=_text(message, "sender"), decisions=decisions)
+
+
+def write_question(model: str) -> bytes:
+    """The body of `POST /v1/quality`."""
+    return orjson.dumps({"model": model})
+
+
+def read_question(body: bytes) -> str:
+    """The model a question is about. Raises `Incomprehensible`."""
+    return _text(_object(body), "model")
 
 
 def write_results(results: Sequence[Result]) -> bytes:
@@ -157,18 +262,51 @@ def read_results(body: bytes, expected: int) -> list[Result]:
         raise Incomprehensible(f"results: {error}") from error
 
 
-def _check_types(item: Item) -> None:
+def _check_types(item: Item, *, is_long: bool) -> None:
     if not (
         type(item.revision) is str
         and type(item.issued_ms) is int
-        and type(item.nonce) is str
-        and len(item.nonce) == 16
+        and 0 <= item.issued_ms < 2**53
+        and _is_hex(item.nonce, 16)
         and type(item.rows) is int
+        and item.rows <= MAX_ROWS
         and type(item.row) is int
         and type(item.predicted) is int
         and type(item.label) is str
+        and (not is_long or _has_scores(item))
     ):
         raise Incomprehensible("items: a field has the wrong type")
+
+
+def _has_scores(item: Item) -> bool:
+    return (
+        item.audit in (0, 1)
+        and _is_sum(item.loss)
+        and _is_sum(item.brier)
+        and type(item.buckets) is str
+        and (item.request == "" or _is_hex(item.request, 16))
+        and _is_hex(item.slices)
+    )
+
+
+def _is_sum(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= MAX_MILLIONTHS)
+
+
+def _is_hex(text: Any, digits: int | None = None) -> bool:
+    if not isinstance(text, str) or len(text) % 2 or (digits is not None and len(text) != digits):
+        return False
+    try:
+        return text == "" or bytes.fromhex(text).hex() == text
+    except ValueError:
+        return False
+
+
+def _rows(message: dict[str, Any], name: str) -> list[Any]:
+    rows = message.get(name)
+    if not isinstance(rows, list) or len(rows) > MAX_MESSAGE_ITEMS:
+        raise Incomprehensible(f"{name}: must be a list of at most {MAX_MESSAGE_ITEMS}")
+    return rows
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _open_ledger(data: Path, config: ConfigFile) -> Ledger:
 async def _serve(settings: CollectorSettings, ring: KeyRing, config: ConfigFile, ledger: Ledger) -> None:
     writer = Writer(ledger, config)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(SnapshotCollector(config.current.model, lambda: writer.snapshot))
+    registry.register(SnapshotCollector(lambda: config.current, lambda: writer.snapshot))
     ProcessCollector(registry=registry)
     service = Service(writer, ring, config, registry)
     stop = _signals()

@@ -1,4 +1,4 @@
-"""The ledger's tables, and how its file is opened. What the rows mean is `ledger`'s business.
+"""The ledger's tables, and how its file is opened and upgraded. What the rows mean is `ledger`'s business.
 
 `synchronous=FULL` on a write-ahead log: a commit that returned is on disk. The exclusive lock makes a second collector
 on the same volume fail at once instead of counting beside the first. Rows are clustered by issue time, so maturing and
@@ -13,25 +13,26 @@ from typing import Final
 
 import structlog
 
-VERSION: Final = 1
+VERSION: Final = 2
 _TABLES: Final = """
 CREATE TABLE ledger (
     id TEXT NOT NULL, born_ms INTEGER NOT NULL, expired_before_ms INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE revision (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, classes TEXT NOT NULL, seen_ms INTEGER NOT NULL,
-    stored INTEGER NOT NULL DEFAULT 0
+    stored INTEGER NOT NULL DEFAULT 0, slices TEXT NOT NULL DEFAULT '[]', costs TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE label (
     issued_ms INTEGER NOT NULL, nonce INTEGER NOT NULL, row INTEGER NOT NULL,
     revision INTEGER NOT NULL, predicted INTEGER NOT NULL, given INTEGER NOT NULL,
     chosen INTEGER NOT NULL, state INTEGER NOT NULL,
+    audit INTEGER NOT NULL DEFAULT 0, loss INTEGER, brier INTEGER, buckets TEXT, request INTEGER, slices TEXT,
     PRIMARY KEY (issued_ms, nonce, row)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pending ON label (issued_ms) WHERE state = 0;
 CREATE TABLE cell (
     revision INTEGER NOT NULL, actual INTEGER NOT NULL, predicted INTEGER NOT NULL,
-    all_rows INTEGER NOT NULL, requests INTEGER NOT NULL,
+    all_rows INTEGER NOT NULL, requests INTEGER NOT NULL, audited INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (revision, actual, predicted)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE tally (
@@ -39,6 +40,61 @@ CREATE TABLE tally (
     PRIMARY KEY (revision, result)
 ) STRICT, WITHOUT ROWID;
 """
+_SINCE_2: Final = """
+CREATE TABLE moment (
+    revision INTEGER PRIMARY KEY, requests INTEGER NOT NULL, loss INTEGER NOT NULL, squares TEXT NOT NULL,
+    all_rows INTEGER NOT NULL, all_loss INTEGER NOT NULL, all_brier INTEGER NOT NULL
+) STRICT;
+CREATE TABLE score (
+    revision INTEGER NOT NULL, class INTEGER NOT NULL, actual INTEGER NOT NULL, bucket INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    PRIMARY KEY (revision, class, actual, bucket)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE slice (
+    revision INTEGER NOT NULL, slice INTEGER NOT NULL, value INTEGER NOT NULL,
+    actual INTEGER NOT NULL, predicted INTEGER NOT NULL, all_rows INTEGER NOT NULL,
+    PRIMARY KEY (revision, slice, value, actual, predicted)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE late (
+    revision INTEGER NOT NULL, delay_ms INTEGER NOT NULL, bound INTEGER NOT NULL, requests INTEGER NOT NULL,
+    PRIMARY KEY (revision, delay_ms, bound)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE arrival (
+    revision INTEGER NOT NULL, bound INTEGER NOT NULL, labels INTEGER NOT NULL, delay_ms INTEGER NOT NULL,
+    PRIMARY KEY (revision, bound)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE decision (
+    request INTEGER NOT NULL, revision INTEGER NOT NULL, at_ms INTEGER NOT NULL, predicted BLOB NOT NULL,
+    PRIMARY KEY (request, revision)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX decided ON decision (at_ms);
+CREATE TABLE pair (
+    stable INTEGER NOT NULL, canary INTEGER NOT NULL, outcome TEXT NOT NULL, requests INTEGER NOT NULL,
+    PRIMARY KEY (stable, canary, outcome)
+) STRICT, WITHOUT ROWID;
+"""
+_FROM_1: Final = """
+ALTER TABLE revision ADD COLUMN slices TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE revision ADD COLUMN costs TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE label ADD COLUMN audit INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE label ADD COLUMN loss INTEGER;
+ALTER TABLE label ADD COLUMN brier INTEGER;
+ALTER TABLE label ADD COLUMN buckets TEXT;
+ALTER TABLE label ADD COLUMN request INTEGER;
+ALTER TABLE label ADD COLUMN slices TEXT;
+ALTER TABLE cell ADD COLUMN audited INTEGER NOT NULL DEFAULT 0;
+"""
+FORGET: Final = (
+    "DELETE FROM cell WHERE revision = :revision",
+    "DELETE FROM moment WHERE revision = :revision",
+    "DELETE FROM score WHERE revision = :revision",
+    "DELETE FROM slice WHERE revision = :revision",
+    "DELETE FROM late WHERE revision = :revision",
+    "DELETE FROM arrival WHERE revision = :revision",
+    "DELETE FROM decision WHERE revision = :revision",
+    "DELETE FROM pair WHERE :revision IN (stable, canary)",
+)
+"""What removes every counter of one revision."""
 _log = structlog.get_logger(__name__)
 
 
@@ -81,6 +137,10 @@ def _open(path: Path, now_ms: int) -> sqlite3.Connection:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
             _create(database, now_ms)
+        elif version == 1:
+            _run(database, _FROM_1 + _SINCE_2)
+            database.execute(f"PRAGMA user_version = {VERSION}")
+            _log.info("collector.ledger_upgraded", path=str(path), schema=VERSION)
         elif version != VERSION:
             raise DatabaseRefused(
                 f"{path}: written by another version of the server (schema {version}, known here: {VERSION}); "
@@ -95,9 +155,13 @@ def _open(path: Path, now_ms: int) -> sqlite3.Connection:
 
 
 def _create(database: sqlite3.Connection, now_ms: int) -> None:
-    # Not executescript: it commits what is open, and a half-made ledger must not survive a crash.
-    for statement in _TABLES.split(";"):
-        if statement.strip():
-            database.execute(statement)
+    _run(database, _TABLES + _SINCE_2)
     database.execute("INSERT INTO ledger VALUES (?, ?, ?)", (str(uuid.uuid4()), now_ms, now_ms))
     database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _run(database: sqlite3.Connection, statements: str) -> None:
+    # Not executescript: it commits what is open, and a half-made ledger must not survive a crash.
+    for statement in statements.split(";"):
+        if statement.strip():
+            database.execute(statement)

@@ -6,7 +6,7 @@ is a fact on disk or a refusal: 401 not one of ours, 400 not understood, 409 ann
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import orjson
@@ -15,23 +15,40 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from pilotage_server.feedback.collector.exposition import quality
+from pilotage_server.feedback.collector.quality import quality
 from pilotage_server.feedback.collector.settings import ConfigFile
-from pilotage_server.feedback.collector.work import Announced, Conflict, Delivered, Outcome, UnknownSender, Work
+from pilotage_server.feedback.collector.work import (
+    Announced,
+    Conflict,
+    Delivered,
+    Noted,
+    Outcome,
+    UnknownSender,
+    Work,
+)
 from pilotage_server.feedback.collector.writer import Busy, Writer
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.wire import (
+    DECISIONS_PATH,
     LABELS_PATH,
     MAX_MESSAGE_BYTES,
+    QUALITY_PATH,
     REVISIONS_PATH,
     Incomprehensible,
     NotOurs,
     check_seal,
     read_announcement,
+    read_decisions,
     read_delivery,
+    read_question,
     write_results,
 )
 
+_READERS: Final[Mapping[str, Callable[[bytes], Work]]] = {
+    REVISIONS_PATH: read_announcement,
+    LABELS_PATH: read_delivery,
+    DECISIONS_PATH: read_decisions,
+}
 RETRY_AFTER: Final = {"retry-after": "1"}
 _log = structlog.get_logger(__name__)
 
@@ -60,8 +77,9 @@ class Service:
     def messages(self) -> web.Application:
         """The application pods talk to."""
         application = web.Application(client_max_size=MAX_MESSAGE_BYTES)
-        application.router.add_post(LABELS_PATH, self._take_message)
-        application.router.add_post(REVISIONS_PATH, self._take_message)
+        for path in _READERS:
+            application.router.add_post(path, self._take_message)
+        application.router.add_post(QUALITY_PATH, self._tell_quality)
         return application
 
     def admin(self) -> web.Application:
@@ -76,13 +94,9 @@ class Service:
     async def _take_message(self, request: web.Request) -> web.Response:
         body = await request.read()
         try:
-            check_seal(self._ring, request.path, request.headers, body, int(self._clock() * 1000))
-            work = self._read(request.path, body)
-            outcome = await self._writer.submit(work)
+            self._check(request, body)
+            outcome = await self._writer.submit(self._read(request.path, body))
         except NotOurs as error:
-            if str(error) != self._last_refusal:
-                _log.warning("collector.message_refused", error=str(error), sender=request.remote)
-                self._last_refusal = str(error)
             return _refusal(401, str(error))
         except Incomprehensible as error:
             return _refusal(400, str(error))
@@ -90,10 +104,34 @@ class Service:
             return _refusal(503, str(error), RETRY_AFTER)
         return _answer(outcome)
 
+    async def _tell_quality(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        try:
+            self._check(request, body)
+            self._check_model(read_question(body))
+        except NotOurs as error:
+            return _refusal(401, str(error))
+        except Incomprehensible as error:
+            return _refusal(400, str(error))
+        return await self._quality(request)
+
+    def _check(self, request: web.Request, body: bytes) -> None:
+        """Raise `NotOurs` for a message none of our pods sent, and log each kind of it once."""
+        try:
+            check_seal(self._ring, request.path, request.headers, body, int(self._clock() * 1000))
+        except NotOurs as error:
+            if str(error) != self._last_refusal:
+                _log.warning("collector.message_refused", error=str(error), sender=request.remote)
+                self._last_refusal = str(error)
+            raise
+
+    def _check_model(self, model: str) -> None:
+        if model != self._config.current.model:
+            raise Incomprehensible(f"model: {model!r}; this collector counts {self._config.current.model!r}")
+
     def _read(self, path: str, body: bytes) -> Work:
-        work: Work = read_delivery(body) if path == LABELS_PATH else read_announcement(body)
-        if work.model != self._config.current.model:
-            raise Incomprehensible(f"model: {work.model!r}; this collector counts {self._config.current.model!r}")
+        work = _READERS[path](body)
+        self._check_model(work.model)
         return work
 
     async def _live(self, _: web.Request) -> web.Response:
@@ -118,7 +156,7 @@ class Service:
 
 def _answer(outcome: Outcome) -> web.Response:
     match outcome:
-        case Announced():
+        case Announced() | Noted():
             return _json(200, {})
         case Delivered(results=results):
             return web.Response(body=write_results(results), content_type="application/json")

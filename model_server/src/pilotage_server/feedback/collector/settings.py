@@ -1,17 +1,19 @@
 """What a collector is told: its command line as one value, and the file the operator writes.
 
-The file (`collector.json` of the ConfigMap) is read again while the collector runs: a new `labelDelaySeconds` acts
-without a restart. A file that cannot be used any more changes nothing and is logged once; at the start it is fatal.
+The file (`collector.json` of the ConfigMap) is read again while the collector runs: a new `labelDelaySeconds`, `export`
+or `auditRate` acts without a restart. A file that cannot be used any more changes nothing and is logged once; at the
+start it is fatal.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import orjson
 import structlog
 
-from pilotage_server.document import Document, Malformed
+from pilotage_server.document import Document, Malformed, Section, nearest
 
 LONGEST_DELAY_S: Final = 29 * 24 * 3600
 """A day less than rows are kept: a label must mature before its row may go."""
@@ -34,14 +36,31 @@ class CollectorSettings:
     admin_port: int = 8091
 
 
+class Export(StrEnum):
+    """Counters that cost many series, and are kept only when a gate reads them."""
+
+    SCORES = "scores"
+    LOSS = "loss"
+    AUDIT = "audit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectorConfig:
-    """The file: which model in which cluster, and how old a prediction must be to be counted, in s."""
+    """The file: which model in which cluster, and how old a prediction must be to be counted, in s.
+
+    `export`: counters that gates ask for. `audit_rate`: the share of requests that pods pick for labelling.
+    """
 
     model: str
     namespace: str
     cluster: str
     label_delay_s: float
+    export: frozenset[Export] = frozenset()
+    audit_rate: float = 0.0
+
+    def shows(self, wanted: Export) -> bool:
+        """Whether these counters are to be shown."""
+        return wanted in self.export or (wanted is Export.AUDIT and self.audit_rate > 0)
 
     @property
     def label_delay_ms(self) -> int:
@@ -76,7 +95,13 @@ class ConfigFile:
         config, before = _parse(self._path, content), self.current
         if (config.model, config.namespace, config.cluster) != (before.model, before.namespace, before.cluster):
             raise SettingsRefused(f"{self._path}: model, namespace or cluster changed; start another collector for it")
-        _log.info("collector.config_changed", label_delay_s=config.label_delay_s, before_s=before.label_delay_s)
+        _log.info(
+            "collector.config_changed",
+            label_delay_s=config.label_delay_s,
+            before_s=before.label_delay_s,
+            export=sorted(config.export),
+            audit_rate=config.audit_rate,
+        )
         self.current, self._content = config, content
 
 
@@ -98,8 +123,19 @@ def _parse(path: Path, content: bytes) -> CollectorConfig:
             namespace=root.text("namespace", pattern=".+", longest=63),
             cluster=root.text("cluster", pattern=".+", longest=63),
             label_delay_s=root.number("labelDelaySeconds", low=0, high=LONGEST_DELAY_S),
+            export=_export(root),
+            audit_rate=root.number("auditRate", 0.0, low=0, high=1),
         )
         document.finish()
     except (orjson.JSONDecodeError, Malformed) as error:
         raise SettingsRefused(f"--config {path}: {error}") from error
     return config
+
+
+def _export(root: Section) -> frozenset[Export]:
+    words = root.items("export", (), longest=16)
+    known = {one.value for one in Export}
+    for word in words:
+        if word not in known:
+            root.mistake("export", f"{str(word)[:60]!r}; {nearest(str(word), sorted(known))}")
+    return frozenset(Export(word) for word in words if word in known)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pilotage_server.feedback.results import Result
-from pilotage_server.feedback.wire import Announcement, Delivery
+from pilotage_server.feedback.wire import Announcement, Decisions, Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,16 @@ class UnknownSender:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """A shadow's decisions are stored, or were before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """One result per item, in order."""
 
     results: tuple[Result, ...]
 
 
-Work = Announcement | Delivery
-Outcome = Announced | Conflict | UnknownSender | Delivered
+Work = Announcement | Delivery | Decisions
+Outcome = Announced | Conflict | UnknownSender | Delivered | Noted

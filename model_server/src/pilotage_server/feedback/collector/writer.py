@@ -17,10 +17,10 @@ from typing import Final
 import structlog
 
 from pilotage_server.feedback.collector.ledger import Ledger, LedgerFailed
-from pilotage_server.feedback.collector.settings import ConfigFile
+from pilotage_server.feedback.collector.settings import ConfigFile, Export
 from pilotage_server.feedback.collector.snapshot import Snapshot
 from pilotage_server.feedback.collector.work import Outcome, Work
-from pilotage_server.feedback.wire import Delivery
+from pilotage_server.feedback.wire import Decisions, Delivery
 
 TICK_S: Final = 0.25
 CONFIG_EVERY_S: Final = 1.0
@@ -61,7 +61,7 @@ class Writer:
 
     async def submit(self, work: Work) -> Outcome:
         """Do the work; durable when this returns. Raises `Busy`."""
-        size = len(work.items) if isinstance(work, Delivery) else 1
+        size = _size(work)
         if self._is_draining:
             raise Busy("the collector is shutting down")
         if self._queued_items + size > MAX_QUEUED_ITEMS:
@@ -124,7 +124,10 @@ class Writer:
 
     def _apply(self, work: list[Work], now_s: float) -> list[Outcome]:
         now_ms = int(now_s * 1000)
-        outcomes = self._ledger.apply(work, now_ms=now_ms, delay_ms=self._config.current.label_delay_ms)
+        config = self._config.current
+        outcomes = self._ledger.apply(
+            work, now_ms=now_ms, delay_ms=config.label_delay_ms, keeps_scores=config.shows(Export.SCORES)
+        )
         if not work and now_s >= self._next_prune:
             pruned = self._ledger.prune(now_ms=now_ms)
             self._next_prune = now_s + (0 if pruned else PRUNE_EVERY_S)
@@ -149,3 +152,13 @@ class Writer:
         self._queued_items = 0
         if not self._is_draining:
             await asyncio.sleep(AFTER_FAILURE_S)
+
+
+def _size(work: Work) -> int:
+    match work:
+        case Delivery(items=items):
+            return len(items)
+        case Decisions(decisions=decisions):
+            return len(decisions)
+        case _:
+            return 1

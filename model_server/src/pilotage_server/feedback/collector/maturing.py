@@ -1,0 +1,119 @@
+"""Labels become counts: everything that happens when predictions reach `labelDelay`, in SQL inside one transaction.
+
+Each function moves the labels that are due into one table of counters; `mature` runs all of them and then marks the
+labels as counted. Whoever calls it commits or undoes the whole. Knows no clock and no message.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pilotage_server.feedback.probabilities import LETTERS
+
+_BUCKET_OF: Final = {letter: bucket for bucket, letter in enumerate(LETTERS.decode())}
+_ADD_CELLS: Final = (
+    "INSERT INTO cell (revision, actual, predicted, all_rows, requests, audited) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET all_rows = all_rows + excluded.all_rows,"
+    " requests = requests + excluded.requests, audited = audited + excluded.audited"
+)
+_ADD_SCORES: Final = (
+    "INSERT INTO score VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests"
+)
+_ADD_SLICES: Final = (
+    "INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET all_rows = all_rows + excluded.all_rows"
+)
+_ADD_PAIRS: Final = (
+    "INSERT INTO pair VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests"
+)
+
+
+def mature(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> set[int]:
+    """Count every label of a prediction issued by `cutoff_ms`; the ids of the revisions that changed.
+
+    `classes`: names in the model's order, by revision id.
+    """
+    due = database.execute(
+        "SELECT revision, given, predicted, count(*), sum(chosen), sum(chosen * audit), count(loss), count(buckets),"
+        " count(slices), count(request) FROM label WHERE state = 0 AND issued_ms <= ?"
+        " GROUP BY revision, given, predicted",
+        (cutoff_ms,),
+    ).fetchall()
+    if not due:
+        return set()
+    database.executemany(_ADD_CELLS, [row[:6] for row in due])
+    # Most models bring only some of these, and each is another walk over the labels that are due.
+    extras = [sum(column) for column in zip(*(row[6:] for row in due), strict=True)]
+    for count, has_any in zip((_moments, _scores, _slices, _pairs), extras, strict=True):
+        if has_any:
+            count(database, cutoff_ms, classes)
+    database.execute("UPDATE label SET state = 1 WHERE state = 0 AND issued_ms <= ?", (cutoff_ms,))
+    return {row[0] for row in due}
+
+
+def _moments(database: sqlite3.Connection, cutoff_ms: int, _: Mapping[int, Sequence[str]]) -> None:
+    # Squares of millionths outgrow SQLite's integers after 190,000 labels at the clip: summed in two parts, kept as
+    # text.
+    found = database.execute(
+        "SELECT revision, sum(chosen), sum(chosen * loss), sum(chosen * (loss * loss / 1000000)),"
+        " sum(chosen * (loss * loss % 1000000)), count(*), sum(loss), sum(brier)"
+        " FROM label WHERE state = 0 AND issued_ms <= ? AND loss IS NOT NULL GROUP BY revision",
+        (cutoff_ms,),
+    ).fetchall()
+    for revision, requests, loss, high, low, rows, rows_loss, rows_brier in found:
+        before = database.execute("SELECT squares FROM moment WHERE revision = ?", (revision,)).fetchone()
+        squares = high * 1_000_000 + low + (int(before[0]) if before else 0)
+        database.execute(
+            "INSERT INTO moment VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " requests = requests + excluded.requests, loss = loss + excluded.loss, squares = excluded.squares,"
+            " all_rows = all_rows + excluded.all_rows, all_loss = all_loss + excluded.all_loss,"
+            " all_brier = all_brier + excluded.all_brier",
+            (revision, requests, loss, str(squares), rows, rows_loss, rows_brier),
+        )
+
+
+def _scores(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> None:
+    found = database.execute(
+        "SELECT revision, given, group_concat(buckets, '') FROM label WHERE state = 0 AND issued_ms <= ? AND chosen = 1"
+        " AND buckets IS NOT NULL GROUP BY revision, given",
+        (cutoff_ms,),
+    ).fetchall()
+    counted: Counter[tuple[int, int, int, int]] = Counter()
+    for revision, given, letters in found:
+        width = len(classes[revision])
+        for class_ in range(width):
+            for letter, requests in Counter(letters[class_::width]).items():
+                counted[revision, class_, int(class_ == given), _BUCKET_OF[letter]] += requests
+    database.executemany(_ADD_SCORES, [(*key, requests) for key, requests in counted.items()])
+
+
+def _slices(database: sqlite3.Connection, cutoff_ms: int, _: Mapping[int, Sequence[str]]) -> None:
+    found = database.execute(
+        "SELECT revision, slices, given, predicted, count(*) FROM label"
+        " WHERE state = 0 AND issued_ms <= ? AND slices IS NOT NULL GROUP BY revision, slices, given, predicted",
+        (cutoff_ms,),
+    ).fetchall()
+    counted: Counter[tuple[int, int, int, int, int]] = Counter()
+    for revision, codes, given, predicted, rows in found:
+        for slice_, code in enumerate(bytes.fromhex(codes)):
+            if code:
+                counted[revision, slice_, code - 1, given, predicted] += rows
+    database.executemany(_ADD_SLICES, [(*key, rows) for key, rows in counted.items()])
+
+
+def _pairs(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> None:
+    """Count what stable and a shadow made of one request: n11 both right, n10 only the canary, n01 only stable."""
+    found = database.execute(
+        "SELECT label.revision, decision.revision, label.row, label.given, label.predicted, decision.predicted"
+        " FROM label JOIN decision ON decision.request = label.request"
+        " WHERE state = 0 AND issued_ms <= ? AND chosen = 1 AND decision.revision <> label.revision",
+        (cutoff_ms,),
+    )
+    counted: Counter[tuple[int, int, str]] = Counter()
+    for stable, canary, row, given, predicted, decided in found:
+        if row >= len(decided) or canary not in classes:
+            continue
+        # Indices of one revision mean nothing in another: names do.
+        is_right = classes[canary][decided[row]] == classes[stable][given]
+        counted[stable, canary, f"n{int(is_right)}{int(predicted == given)}"] += 1
+    database.executemany(_ADD_PAIRS, [(*key, requests) for key, requests in counted.items()])
