@@ -5,7 +5,7 @@ the caller's code, not of a user: ``BlockError``, a ValueError with the path. Kn
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final, TypeVar
 
@@ -30,11 +30,15 @@ class BlockError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Increments between two looks; ``at`` in seconds of the caller's clock, ``step`` if the caller counts steps."""
+    """Increments between two looks; ``at`` in seconds of the caller's clock, ``step`` if the caller counts steps.
+
+    ``expected``: per cluster, the canary's share of the served rows that the traffic mode can realise, if it is told.
+    """
 
     at: float
     step: int | None
     clusters: Mapping[str, Mapping[str, ArmCounts]]
+    expected: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -53,7 +57,7 @@ def decode_block(
     Raises BlockError.
     """
     raw = _mapping("block", raw)
-    _refuse_unknown("block", raw, ("at", "clusters", "step"))
+    _refuse_unknown("block", raw, ("at", "clusters", "step", "expected"))
     at, step, by_cluster = raw.get("at"), raw.get("step"), raw.get("clusters")
     if isinstance(at, bool) or not isinstance(at, int | float) or not isfinite(at):
         raise BlockError(f"block.at: {at!r} is not a time; give seconds as a number")
@@ -69,7 +73,7 @@ def decode_block(
         decoded[name] = {
             arm: decode_counts(f"{path}.{arm}", counts, classes=classes, gates=gates) for arm, counts in arms.items()
         }
-    return Block(at=float(at), step=step, clusters=decoded)
+    return Block(at=float(at), step=step, clusters=decoded, expected=_expected(raw.get("expected", {}), clusters))
 
 
 def decode_counts(path: str, raw: object, *, classes: Sequence[str], gates: Sequence[str] | None = None) -> ArmCounts:
@@ -146,6 +150,19 @@ class _Reader:
 
     def _at(self, key: str) -> Mapping[str, object]:
         return _mapping(f"{self.path}.{key}", self.counts.get(key, {}))
+
+
+def _expected(raw: object, clusters: Sequence[str]) -> dict[str, float]:
+    shares = {}
+    for name, share in _mapping("block.expected", raw).items():
+        if name not in clusters:
+            raise BlockError(
+                f"block.expected.{name}: not a cluster of this wave; its clusters are {', '.join(clusters)}"
+            )
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise BlockError(f"block.expected.{name}: {share!r} is not a share; give the canary's, from 0 to 1")
+        shares[name] = float(share)
+    return shares
 
 
 def _proportion(path: str, raw: object) -> Proportion:
