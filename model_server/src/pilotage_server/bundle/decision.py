@@ -38,4 +38,19 @@ class Threshold:
         return np.where(positive, self.positive, 1 - self.positive)
 
 
-Decision = Argmax | Threshold
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeastCost:
+    """The class whose expected cost is least; the first one in class order on a tie.
+
+    `costs` [K][K]: what it costs to answer the second class when the first is true.
+    """
+
+    costs: tuple[tuple[float, ...], ...]
+
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Class indices [n] of probabilities [n, K]."""
+        cheapest: NDArray[np.int64] = np.argmin(probabilities @ np.array(self.costs), axis=1)
+        return cheapest
+
+
+Decision = Argmax | Threshold | LeastCost
