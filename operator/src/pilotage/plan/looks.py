@@ -14,9 +14,11 @@ from functools import lru_cache
 from typing import Any
 
 from pilotage.api.times import seconds
-from pilotage.api.types import EvidenceBoundary, GateResult, Json, RolloutRecord, WaveEvidence, WaveRecord
+from pilotage.api.types import EvidenceBoundary, Json, RolloutRecord, WaveEvidence, WaveRecord
 from pilotage.evidence.reading import Block, BlockQuery, Boundary, Reading, Unavailable, Window
-from pilotage.gate import Analysis, AnalysisSpec, BlockError, GateSpec, Outcome, Verdict
+from pilotage.gate import Analysis, BlockError, Outcome, Verdict
+from pilotage.plan.counting import arms, needs_of
+from pilotage.plan.results import judged, watched
 from pilotage.plan.scene import Draft, Scene
 from pilotage.plan.waves import is_full
 from pilotage.plan.windows import window_from
@@ -47,7 +49,7 @@ def query_for(scene: Scene, draft: Draft, wave: WaveRecord, cluster: str) -> Blo
     """What to ask about a cluster of a wave now; None when nothing can have matured."""
     rollout = draft.active
     entry = evidence_of(draft, rollout, wave.name) if rollout else None
-    if rollout is None or entry is None or cluster not in scene.placed:
+    if rollout is None or entry is None or scene.analysis is None or cluster not in scene.placed:
         return None
     window = window_from(wave, entry.step, scene.spec.label_delay_s)
     if window is None:
@@ -65,6 +67,7 @@ def query_for(scene: Scene, draft: Draft, wave: WaveRecord, cluster: str) -> Blo
         since=Boundary(at=since.at, checksum=since.checksum) if since else None,
         label_delay_s=scene.spec.label_delay_s,
         asked_at=scene.now,
+        needs=needs_of(scene.analysis),
     )
 
 
@@ -112,7 +115,8 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
         return draft
     window = queries[0].window
     try:
-        state, verdict = _weighed(scene.analysis, entry.state, _news(blocks, window, scene.spec.label_delay_s))
+        news = _news(scene.analysis, blocks, window, scene.spec.label_delay_s)
+        state, verdict = _weighed(scene.analysis, entry.state, news)
     except BlockError as error:  # a class that stable's cells do not name
         trouble = f"wave {wave.name}: {error}"
         return replace(draft, looked=draft.looked | {(wave.name, entry.step)}, trouble=trouble)
@@ -136,9 +140,10 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
         fail_weight=min(verdict.fail_weight, _CEILING),
         updated_at=scene.now,
     )
-    if not full or verdict.state is Outcome.FAIL:
-        entry = _judged(entry, verdict)
-    return with_evidence(draft, rollout, entry)
+    settled = full and verdict.state is not Outcome.FAIL
+    edges = {bound: edge for block in blocks for bound, edge in block.edges.items()}
+    tell = watched if settled else judged
+    return with_evidence(draft, rollout, tell(entry, verdict, scene.analysis.gates, edges))
 
 
 def _is_news(entry: WaveEvidence, verdict: Verdict, *, full: bool) -> bool:
@@ -157,16 +162,28 @@ def _weighed(
     analysis: Analysis, state: Mapping[str, Json], news: Mapping[str, Any]
 ) -> tuple[Mapping[str, Json], Verdict]:
     """State and verdict after one more block. Remembered: a reading is looked at by every decision until the next."""
-    return _weigh(analysis.gates, analysis.settings, json.dumps(state), json.dumps(news))
+    return _weigh(_Remembered(analysis), json.dumps(state), json.dumps(news))
+
+
+class _Remembered:
+    """An analysis as part of a key: two of the same specification are one."""
+
+    __slots__ = ("analysis", "said")
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis, self.said = analysis, repr((analysis.gates, analysis.settings))
+
+    def __hash__(self) -> int:
+        return hash(self.said)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Remembered) and self.said == other.said
 
 
 @lru_cache(maxsize=64)
-def _weigh(
-    gates: tuple[GateSpec, ...], settings: AnalysisSpec, state: str, news: str
-) -> tuple[Mapping[str, Json], Verdict]:
-    analysis = Analysis(gates, settings)
-    after = analysis.update(json.loads(state), json.loads(news))
-    return after.to_dict(), analysis.verdict(after)
+def _weigh(by: _Remembered, state: str, news: str) -> tuple[Mapping[str, Json], Verdict]:
+    after = by.analysis.update(json.loads(state), json.loads(news))
+    return after.to_dict(), by.analysis.verdict(after)
 
 
 def _moved(entry: WaveEvidence, blocks: list[Block], window: Window) -> tuple[EvidenceBoundary, ...]:
@@ -179,42 +196,10 @@ def _moved(entry: WaveEvidence, blocks: list[Block], window: Window) -> tuple[Ev
     return tuple(kept[cluster] for cluster in sorted(kept))
 
 
-def _news(blocks: list[Block], window: Window, label_delay_s: float) -> dict[str, Any]:
+def _news(analysis: Analysis, blocks: list[Block], window: Window, label_delay_s: float) -> dict[str, Any]:
     """One block of all clusters; its time is when its last prediction was made."""
-    arms = {
-        block.query.cluster: {
-            **({"stable": {"confusion": block.stable}} if block.query.stable is not None else {}),
-            "canary": {"confusion": block.canary},
-        }
-        for block in blocks
-    }
     return {
         "at": seconds(max(block.boundary.at for block in blocks) - label_delay_s),
         "step": window.step,
-        "clusters": arms,
+        "clusters": {block.query.cluster: arms(analysis, block) for block in blocks},
     }
-
-
-def _judged(entry: WaveEvidence, verdict: Verdict) -> WaveEvidence:
-    results = tuple(
-        GateResult(
-            name=gate.name,
-            verdict=str(gate.state),
-            reason=gate.reason,
-            estimate=_short(gate.estimate),
-            lower=_short(gate.lower),
-            upper=_short(gate.upper),
-            log_e_pass=_short(gate.log_e_pass),
-            log_e_fail=_short(gate.log_e_fail),
-            labels_stable=sum(gate.labels["stable"].values()),
-            labels_canary=sum(gate.labels["canary"].values()),
-        )
-        for gate in verdict.gates.values()
-    )
-    return replace(
-        entry, verdict=str(verdict.state), reason=verdict.reason, step_ready=verdict.step_ready, gates=results
-    )
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
