@@ -15,6 +15,7 @@ __all__ = ["ARMS", "BUCKETS", "NOTHING", "ArmCounts", "Block", "BlockError", "de
 
 ARMS: Final = ("stable", "canary")
 BUCKETS: Final = 50
+CONFIDENCE_BUCKETS: Final = 20
 _KEYS: Final = (
     *("confusion", "served", "proportions", "buckets", "means", "pairs"),
     *("audit", "late", "inputs", "confidence"),
@@ -91,7 +92,7 @@ def decode_counts(path: str, raw: object, *, classes: Sequence[str], gates: Sequ
         audit=read.confusion("audit"),
         late=read.plain("late", lambda path, name: None),
         inputs=read.by_name("inputs", lambda path, name: None, _bins),
-        confidence=_bins(f"{path}.confidence", counts["confidence"]) if "confidence" in counts else (),
+        confidence=_confidence(f"{path}.confidence", counts["confidence"]) if "confidence" in counts else (),
     )
 
 
@@ -213,6 +214,15 @@ def _bins(path: str, raw: object) -> tuple[int, ...]:
     if not isinstance(raw, Sequence) or isinstance(raw, str):
         raise BlockError(f"{path}: {raw!r} is not a list of counts")
     return tuple(_count(f"{path}[{index}]", value) for index, value in enumerate(raw))
+
+
+def _confidence(path: str, raw: object) -> tuple[int, ...]:
+    bins = _bins(path, raw)
+    if len(bins) != CONFIDENCE_BUCKETS:
+        raise BlockError(
+            f"{path}: {len(bins)} buckets; give {CONFIDENCE_BUCKETS}, from the least confidence to the most"
+        )
+    return bins
 
 
 def _count(path: str, value: object) -> int:
