@@ -93,7 +93,7 @@ def _weights(hub: str, members: Mapping[str, str], cluster: str, clock: _Clock) 
 def _evidence(hub: str, gate: str, clock: _Clock) -> Panel:
     lines = []
     for side, colour in (("pass", PASS), ("fail", FAIL)):
-        points = clock.one(hub, f'max(pilotage_gate_log_evidence{{{ON_HUB},gate="{gate}",side="{side}"}})')
+        points = clock.one(hub, f'max(pilotage_gate_log_e_{side}{{{ON_HUB},gate="{gate}"}})')
         lines.append(Line(name=side, colour=colour, points=points))
     threshold = math.log(1 / float(plan.ANALYSIS["alpha"]))
     references = [("promote / roll back", threshold)]
@@ -102,7 +102,7 @@ def _evidence(hub: str, gate: str, clock: _Clock) -> Panel:
 
 def _estimate(hub: str, gate: Mapping[str, object], clock: _Clock) -> Panel:
     series = {
-        bound: clock.one(hub, f'max(pilotage_gate_estimate{{{ON_HUB},gate="{gate["name"]}",bound="{bound}"}})')
+        bound: clock.one(hub, f'max(pilotage_gate_{bound}{{{ON_HUB},gate="{gate["name"]}"}})')
         for bound in ("estimate", "lower", "upper")
     }
     upper = dict(series["upper"])

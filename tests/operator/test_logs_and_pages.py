@@ -1,16 +1,28 @@
 """What the process tells: structured logs without secrets, three pages, metrics that go with their object."""
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import pytest
 
-from pilotage.api.types import ClusterState, DeploymentStatus, GateResult, RevisionStatus, WaveEvidence
+from pilotage.api.evidence import EvidenceCondition
+from pilotage.api.types import (
+    ClusterState,
+    DeploymentStatus,
+    GateResult,
+    Outcome,
+    RevisionStatus,
+    RolloutRecord,
+    WaveEvidence,
+)
+from pilotage.figures import Known, RolloutFigures
 from pilotage.fleet.skew import skew_of
 from pilotage.kube import Key
 from pilotage.kube.clock import SystemClock
 from pilotage.logs import redact
-from pilotage.metrics import Metrics, RolloutFigures
+from pilotage.metrics import Metrics
 from pilotage.web import WebServer
 from support.polling import eventually_async
 
@@ -58,26 +70,71 @@ async def test_pages_say_in_words_what_is_missing() -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def test_figures_of_a_rollout_go_with_the_deployment() -> None:
+def figures_of(*gates: GateResult, **rollout: Any) -> Known:
+    entry = WaveEvidence(
+        wave="first",
+        step=0,
+        state={},
+        gates=gates,
+        fail_weight=4.0,
+        conditions=(EvidenceCondition(type="LabelsLate", message="9 % came late", cluster="aws"),),
+    )
+    record = RolloutRecord(revision="digits-0a", attempt=2, plan_hash="p", started_at=0.0, **rollout)
+    clusters = (ClusterState(name="aws", revision="digits-0a", weight=20),)
+    return Known(
+        status=DeploymentStatus(rollout=record, clusters=clusters),
+        revision=RevisionStatus(attempt=2, evidence=(entry,)),
+        beta=0.05,
+    )
+
+
+def test_a_rollouts_evidence_and_verdicts_are_metrics() -> None:
     figures, metrics = RolloutFigures(), Metrics()
     metrics.registry.register(figures)
     gate = GateResult(name="recall", verdict="Pass", estimate=0.93, lower=0.9, log_e_pass=3.1, labels_canary=120)
-    status = DeploymentStatus(
-        target_revision="digits-0a", clusters=(ClusterState(name="aws", revision="digits-0a", weight=20),)
-    )
-    figures.put(
-        KEY,
-        status,
-        RevisionStatus(attempt=2, evidence=(WaveEvidence(wave="first", step=0, state={}, gates=(gate,)),)),
-    )
+    figures.put(KEY, figures_of(gate, full_at=1.0))
     text = metrics.expose().decode()
-    common = 'model="digits",namespace="models",revision="digits-0a"'
-    assert f'pilotage_gate_log_evidence{{attempt="2",gate="recall",{common},side="pass",wave="first"}} 3.1' in text
-    assert 'side="fail"' not in text, "a side without evidence has no sample"
-    assert f'pilotage_gate_estimate{{attempt="2",bound="lower",gate="recall",{common},wave="first"}} 0.9' in text
-    assert 'pilotage_rollout_weight{cluster="aws",model="digits",namespace="models",revision="digits-0a"} 20.0' in text
+    rollout = 'model="digits",namespace="models"'
+    where = f'gate="recall",{rollout}'
+    for line in (
+        f'pilotage_gate_log_e_pass{{{where},wave="first"}} 3.1',
+        f'pilotage_gate_lower{{{where},wave="first"}} 0.9',
+        f'pilotage_gate_labels{{arm="canary",{where},wave="first"}} 120.0',
+        f'pilotage_gate_verdict{{gate="recall",mode="Blocking",{rollout},verdict="Pass",wave="first"}} 1.0',
+        f'pilotage_gate_verdict{{gate="recall",mode="Blocking",{rollout},verdict="Fail",wave="first"}} 0.0',
+        f'pilotage_gate_condition{{cluster="aws",condition="LabelsLate",{rollout},wave="first"}} 1.0',
+        f"pilotage_rollout_fail_weight{{{rollout}}} 4.0",
+        f"pilotage_rollout_fail_threshold{{{rollout}}} 20.0",
+        f"pilotage_rollout_baking{{{rollout}}} 1.0",
+        f'pilotage_rollout_info{{attempt="2",{rollout},revision="digits-0a"}} 1.0',
+        f'pilotage_rollout_weight{{cluster="aws",{rollout},revision="digits-0a"}} 20.0',
+    ):
+        assert line in text, text
+    assert "pilotage_gate_log_e_fail{" not in text, "a side without evidence has no sample"
     figures.drop(KEY)
     assert "digits" not in metrics.expose().decode()
+
+
+def test_figures_of_a_rollout_go_five_minutes_after_its_end_and_weights_stay() -> None:
+    now = [1000.0]
+    figures, metrics = RolloutFigures(lambda: now[0]), Metrics()
+    metrics.registry.register(figures)
+    gate = GateResult(name="recall", verdict="Fail", log_e_fail=4.0)
+    figures.put(KEY, figures_of(gate, outcome=Outcome.ROLLED_BACK, decided_at=990.0))
+    assert "pilotage_gate_log_e_fail{" in metrics.expose().decode(), "a scrape sees what it ended on"
+    now[0] += 300
+    text = metrics.expose().decode()
+    assert "pilotage_gate_log_e_fail{" not in text
+    assert "pilotage_rollout_info{" not in text
+    assert "pilotage_rollout_weight{" in text
+
+
+def test_an_attempt_without_evidence_does_not_show_that_of_the_one_before() -> None:
+    figures, metrics = RolloutFigures(), Metrics()
+    metrics.registry.register(figures)
+    known = figures_of(GateResult(name="recall", verdict="Fail"))
+    figures.put(KEY, replace(known, revision=replace(known.revision, attempt=1)))
+    assert "pilotage_gate_verdict{" not in metrics.expose().decode()
 
 
 def test_skew_counts_only_outside_the_span_of_the_call() -> None:

@@ -1,7 +1,6 @@
 """What the operator exports about itself and about rollouts under way, in its own registry.
 
-Figures of a rollout belong to a ModelDeployment and vanish with it: they are computed at scrape time from what the last
-decision saw (`RolloutFigures`), never set and forgotten. Knows values, no clients.
+Figures of a rollout are made at scrape time (`pilotage.figures`), never set and forgotten. Knows values, no clients.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pilotage.api.types import DeploymentStatus, GateResult, RevisionStatus
+from pilotage.figures import Known, RolloutFigures
 from pilotage.kube import Key
 from pilotage.plan.decision import Decision
 from pilotage.plan.observed import Observed
 
-_GATE = ("namespace", "model", "revision", "attempt", "wave", "gate")
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 
 
@@ -76,54 +74,16 @@ class Metrics:
 
     def show(self, key: Key, observed: Observed, decision: Decision) -> None:
         """Export the figures of one ModelDeployment's rollout."""
-        name = decision.status.target_revision or decision.status.stable_revision or ""
-        known = observed.revisions.get(name)
-        status = decision.revision_status.get(name, known.status if known else None)
-        self._rollouts.put(key, decision.status, status)
+        rollout, spec = decision.status.rollout, observed.deployment.spec
+        name = rollout.revision if rollout else ""
+        seen = observed.revisions.get(name)
+        revision = decision.revision_status.get(name, seen.status if seen else None)
+        beta = spec.analysis.beta if spec else None
+        self._rollouts.put(key, Known(status=decision.status, revision=revision, beta=beta))
 
     def hide(self, key: Key) -> None:
         """The ModelDeployment is gone."""
         self._rollouts.drop(key)
-
-
-class RolloutFigures(Collector):
-    """Weights, log-evidence, estimates and labels of every rollout, made when asked for."""
-
-    def __init__(self) -> None:
-        self._known: dict[Key, tuple[DeploymentStatus, RevisionStatus | None]] = {}
-
-    def put(self, key: Key, status: DeploymentStatus, revision: RevisionStatus | None) -> None:
-        """Replace what is known of a key."""
-        self._known[key] = (status, revision)
-
-    def drop(self, key: Key) -> None:
-        """Forget a key."""
-        self._known.pop(key, None)
-
-    def collect(self) -> Iterator[Metric]:
-        """All figures, now."""
-        evidence = GaugeMetricFamily(
-            "pilotage_gate_log_evidence", "Log of the e-value for pass or fail.", labels=[*_GATE, "side"]
-        )
-        estimate = GaugeMetricFamily(
-            "pilotage_gate_estimate", "The canary's metric over the mix, with its bounds.", labels=[*_GATE, "bound"]
-        )
-        labels = GaugeMetricFamily("pilotage_rollout_labels", "Matured labels counted.", labels=[*_GATE, "arm"])
-        weight = GaugeMetricFamily(
-            "pilotage_rollout_weight",
-            "Traffic weight of the revision on trial, in percent.",
-            labels=["namespace", "model", "revision", "cluster"],
-        )
-        for key, (status, revision) in self._known.items():
-            _add_weights(weight, key, status)
-            for where, gate in _gates(key, status, revision):
-                for side, value in (("pass", gate.log_e_pass), ("fail", gate.log_e_fail)):
-                    _add(evidence, [*where, side], value)
-                for bound, value in (("estimate", gate.estimate), ("lower", gate.lower), ("upper", gate.upper)):
-                    _add(estimate, [*where, bound], value)
-                _add(labels, [*where, "stable"], gate.labels_stable)
-                _add(labels, [*where, "canary"], gate.labels_canary)
-        return iter((evidence, estimate, labels, weight))
 
 
 class _Members(Collector):
@@ -137,28 +97,3 @@ class _Members(Collector):
         for name, is_up in self._members():
             up.add_metric([name], float(is_up))
         yield up
-
-
-def _gates(
-    key: Key, status: DeploymentStatus, revision: RevisionStatus | None
-) -> Iterator[tuple[list[str], GateResult]]:
-    name = status.target_revision or status.stable_revision
-    if revision is None or name is None:
-        return
-    for evidence in revision.evidence:
-        for gate in evidence.gates:
-            where = [key.namespace, key.name, name, str(revision.attempt), evidence.wave, gate.name]
-            yield where, gate
-
-
-def _add_weights(weight: GaugeMetricFamily, key: Key, status: DeploymentStatus) -> None:
-    name = status.target_revision or status.stable_revision
-    if name is None:
-        return
-    for cluster in status.clusters:
-        weight.add_metric([key.namespace, key.name, name, cluster.name], cluster.weight)
-
-
-def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
-    if value is not None:
-        family.add_metric(labels, value)
