@@ -1,0 +1,279 @@
+"""A test of a smooth metric: cumulative counts in, Gaussian log e-values out; implements ``engine.Test``.
+
+Counts are compared within a *stratum*: what was counted since the weight last changed. Inside it both arms lived
+through the same times in the same proportion, so a drifting base rate cancels; over its clusters counts are mixed by
+the frozen shares; strata are never pooled, their evidence adds up. A canary against a fixed value is compared with
+nothing, so its pass side reads all strata as one. A stratum is weighed anew when it has grown by five labels and one
+part in 64 (a rule on numbers of labels only), and two numbers per side are kept of it. One that never ripens says
+nothing. Knows no gate, no threshold and no clock. Source: statistics.md §3, §5.3.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pilotage.gate.arm import ArmCounts
+from pilotage.gate.engine import Arms, History, Kind, Look, Opening, Scope, start_share
+from pilotage.gate.gaussian import (
+    NOTHING_WEIGHED,
+    Weighed,
+    grid,
+    joined,
+    log_e_fail,
+    log_e_pass,
+    multiplied,
+)
+from pilotage.gate.grids import Grid
+from pilotage.gate.packing import pack, unpack
+from pilotage.gate.smooth import Look as Distances
+from pilotage.gate.smooth import Numbers, Statistic, Strata, against_limit, against_stable
+from pilotage.gate.split import NOTHING_SPLIT, Split, has_moved, watched
+
+_LEAST_GROWTH: Final = 5
+_GROWTH: Final = 64
+_CANARY, _STABLE = "canary", "stable"
+
+Sums = Mapping[str, Mapping[str, Numbers]]
+"""``{arm: {cluster: numbers}}``"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailSide:
+    """One scope. ``starts``: per alternative ``ln sum_i w_i E_i`` over the closed strata of all starts; ``standing``:
+    the stratum under way, a factor that all of them share.
+    """
+
+    starts: tuple[float, ...]
+    standing: Weighed = NOTHING_WEIGHED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeState:
+    """``settled``: the pass side's closed strata, those of earlier attempts among them; ``standing``: the stratum under
+    way as last weighed, when it had ``labels`` of all arms. ``shown``: closed strata as the fail side's mix saw them,
+    for the difference to show. ``bets``: weighings; ``step_bets``: those of the pass side since the weight changed.
+    ``base``: the sums where the stratum began, if it began because the split moved by itself; ``split`` watches that.
+    """
+
+    scale: float
+    settled: Weighed = NOTHING_WEIGHED
+    standing: Weighed = NOTHING_WEIGHED
+    shown: Weighed = NOTHING_WEIGHED
+    fails: tuple[FailSide, ...]
+    labels: int = 0
+    bets: int = 0
+    step_bets: int = 0
+    base: Sums | None = None
+    split: Split = NOTHING_SPLIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeTest:
+    """``bound``: of the statistic, or of canary − stable, in the statistic's sign (losses negative). ``first_effect``:
+    what to look for first, from stable's metric before the rollout if that is known; ``reach``: the largest effect.
+    """
+
+    kind: Kind
+    scopes: tuple[Scope, ...]
+    statistic: Statistic
+    bound: float
+    reach: float
+    first_effect: Callable[[float | None], float]
+
+    @property
+    def compares(self) -> bool:
+        """Against stable, not against a fixed value."""
+        return self.kind is Kind.MARGIN
+
+    def opened(self, opening: Opening) -> CompositeState:
+        """Before the first block; an earlier attempt's pass side goes on, closed and open strata alike."""
+        earlier: CompositeState | None = opening.earlier
+        scale = self.first_effect(self._past(opening.history)) if earlier is None else earlier.scale
+        starts = joined((float("-inf"),) * len(grid(scale, self.reach, passing=False)), start_share(1))
+        return CompositeState(
+            scale=scale,
+            settled=NOTHING_WEIGHED if earlier is None else earlier.settled + earlier.standing,
+            fails=(FailSide(starts=starts),) * len(self.scopes),
+        )
+
+    def absorb(self, state: CompositeState, look: Look) -> CompositeState:
+        """Weigh the stratum again if it has grown enough."""
+        if not any(self._labels(self._sums(look.added)).values()):
+            return state
+        stratum = self._stratum(state, look)
+        labels = self._labels(stratum)
+        total = sum(labels.values())
+        if total - state.labels < max(_LEAST_GROWTH, state.labels // _GROWTH):
+            return state
+        state = self._weighed(state, look, stratum, total)
+        return self._recut(state, look, stratum) if self.compares else state
+
+    def turn(self, state: CompositeState, look: Look, start: int) -> CompositeState:
+        """Weigh what came since the last weighing, close the stratum, open another fail start."""
+        stratum = self._stratum(state, look)
+        total = sum(self._labels(stratum).values())
+        if total > state.labels:
+            state = self._weighed(state, look, stratum, total)
+        state = self._closed(state)
+        share = start_share(start)
+        fails = tuple(replace(fail, starts=joined(fail.starts, share)) for fail in state.fails)
+        return replace(state, fails=fails, step_bets=0, base=None)
+
+    def log_e_pass(self, state: CompositeState) -> float:
+        """Log e-value against "the gate is violated"."""
+        return log_e_pass(state.settled + state.standing, self.effects(state, passing=True))
+
+    def log_e_fail(self, state: CompositeState, scope: int) -> float:
+        """Log of the weighted sum over starts of the e-values against "the gate is kept"."""
+        fail = state.fails[scope]
+        return log_e_fail(fail.starts, fail.standing, self.effects(state, passing=False))
+
+    def bets(self, state: CompositeState) -> int:
+        """Weighings so far."""
+        return state.bets
+
+    def step_bets(self, state: CompositeState) -> int:
+        """Weighings of the pass side since the weight changed."""
+        return state.step_bets
+
+    def effects(self, state: CompositeState, *, passing: bool) -> Grid:
+        """What one side bets on."""
+        return grid(state.scale, self.reach, passing=passing)
+
+    def distances(self, scope: Scope, sums: Sums) -> Distances | None:
+        """How far and how sure, in one scope; None while too little is counted there."""
+        canary = _strata(scope, sums[_CANARY])
+        if not self.compares:
+            return against_limit(self.statistic, canary, self.bound)
+        return against_stable(self.statistic, canary, _strata(scope, sums[_STABLE]), self.bound)
+
+    def encode(self, state: CompositeState) -> Mapping[str, Any]:
+        """JSON of the state."""
+        raw: dict[str, Any] = {
+            "scale": state.scale,
+            "settled": _pair(state.settled),
+            "standing": _pair(state.standing),
+            "shown": _pair(state.shown),
+            "fails": [[*_pair(fail.standing), *fail.starts] for fail in state.fails],
+            "counts": [state.labels, state.bets, state.step_bets],
+        }
+        if self.compares:
+            raw["split"] = state.split.to_list()
+        if state.base is not None:
+            raw["base"] = {
+                arm: {name: pack(numbers) for name, numbers in sums.items()} for arm, sums in state.base.items()
+            }
+        return raw
+
+    def decode(self, raw: Mapping[str, Any]) -> CompositeState:
+        """Inverse of ``encode``."""
+        labels, bets, step_bets = raw["counts"]
+        base = raw.get("base")
+        return CompositeState(
+            scale=raw["scale"],
+            settled=_weighed(raw["settled"]),
+            standing=_weighed(raw["standing"]),
+            shown=_weighed(raw["shown"]),
+            fails=tuple(FailSide(starts=tuple(side[2:]), standing=_weighed(side[:2])) for side in raw["fails"]),
+            labels=labels,
+            bets=bets,
+            step_bets=step_bets,
+            base=None
+            if base is None
+            else {arm: {name: unpack(packed) for name, packed in sums.items()} for arm, sums in base.items()},
+            split=Split.from_list(raw["split"]) if self.compares else NOTHING_SPLIT,
+        )
+
+    def _weighed(self, state: CompositeState, look: Look, stratum: Sums, total: int) -> CompositeState:
+        """The standing evidence of every scope, from the stratum as it is now."""
+        found = [self.distances(scope, stratum) for scope in self.scopes]
+        everything = found[0]
+        if not self.compares and look.turned:
+            everything = self.distances(self.scopes[0], self._sums(look.after))
+        fails = tuple(
+            fail if distances is None else replace(fail, standing=Weighed.of(distances.plain))
+            for fail, distances in zip(state.fails, found, strict=True)
+        )
+        passes = everything is not None
+        return replace(
+            state,
+            standing=state.standing if everything is None else Weighed.of(everything.cautious),
+            fails=fails,
+            labels=total,
+            bets=state.bets + (passes or any(distances is not None for distances in found)),
+            step_bets=state.step_bets + passes,
+        )
+
+    def _closed(self, state: CompositeState) -> CompositeState:
+        """The stratum has ended: what stands is settled, and the next one starts from nothing."""
+        effects = self.effects(state, passing=False)
+        after = replace(
+            state,
+            fails=tuple(FailSide(starts=multiplied(fail.starts, fail.standing, effects)) for fail in state.fails),
+            shown=state.shown + state.fails[0].standing,
+            labels=0,
+            split=NOTHING_SPLIT,
+        )
+        if not self.compares:  # the pass side reads all strata as one
+            return after
+        return replace(after, settled=state.settled + state.standing, standing=NOTHING_WEIGHED)
+
+    def _recut(self, state: CompositeState, look: Look, stratum: Sums) -> CompositeState:
+        """Begin another stratum if the split between the arms has moved although nobody said so."""
+        counted = {
+            name: tuple(self.statistic.labels(stratum[arm][name]) for arm in (_CANARY, _STABLE))
+            for name, _ in self.scopes[0].weights
+        }
+        if state.standing.information and has_moved(state.split, counted):
+            return replace(self._closed(state), base=self._sums(look.after))
+        return replace(state, split=watched(state.split, counted))
+
+    def _past(self, history: History) -> float | None:
+        """Stable's metric over the mix before the rollout: sets a scale, so a wrong one costs power, not validity."""
+        strata: list[tuple[float, Numbers]] = []
+        for name, weight in self.scopes[0].weights:
+            blocks = [self.statistic.numbers(counts) for counts in history.get(name, ())]
+            if weight > 0:
+                nothing = (0,) * self.statistic.size
+                strata.append((weight, tuple(map(sum, zip(*blocks, strict=True))) if blocks else nothing))
+        reading = self.statistic.plain(strata) if self.statistic.is_ripe(strata) else None
+        return None if reading is None else reading.value
+
+    def _stratum(self, state: CompositeState, look: Look) -> Sums:
+        after = self._sums(look.after)
+        base = state.base if state.base is not None else self._sums(look.turned)
+        return {
+            arm: {name: _minus(numbers, base[arm][name]) for name, numbers in sums.items()}
+            for arm, sums in after.items()
+        }
+
+    def _sums(self, arms: Arms) -> Sums:
+        names = [name for name, _ in self.scopes[0].weights]
+        nothing = ArmCounts()
+        return {
+            arm: {name: self.statistic.numbers(arms.get(name, {}).get(arm, nothing)) for name in names}
+            for arm in ((_CANARY, _STABLE) if self.compares else (_CANARY,))
+        }
+
+    def _labels(self, sums: Sums) -> Mapping[str, int]:
+        return {
+            arm: sum(self.statistic.labels(numbers) for numbers in by_cluster.values())
+            for arm, by_cluster in sums.items()
+        }
+
+
+def _strata(scope: Scope, numbers: Mapping[str, Numbers]) -> Strata:
+    return [(weight, numbers[name]) for name, weight in scope.weights if weight > 0]
+
+
+def _minus(left: Numbers, right: Numbers) -> Numbers:
+    return tuple(a - b for a, b in zip(left, right, strict=True))
+
+
+def _pair(weighed: Weighed) -> tuple[float, float]:
+    return weighed.distance, weighed.information
+
+
+def _weighed(raw: Sequence[float]) -> Weighed:
+    distance, information = raw
+    return Weighed(distance=distance, information=information)
