@@ -132,4 +132,10 @@ class Forwarder:
 
 def announcement_of(identity: Identity) -> Announcement:
     """What a pod tells the collector about itself."""
-    return Announcement(model=identity.model, revision=identity.revision, classes=identity.classes)
+    return Announcement(
+        model=identity.model,
+        revision=identity.revision,
+        classes=identity.classes,
+        slices=identity.slices,
+        costs=identity.costs,
+    )

@@ -93,7 +93,17 @@ def _judge_one(posted: Any, ring: KeyRing, identity: Identity, opened: dict[str,
         return _malformed(f"row: must be a whole number from 0 to {token.rows - 1}", token.revision)
     if token.revision == identity.revision and label not in identity.index:
         return answer_of(Result.UNKNOWN_LABEL, token.revision)
-    return Item(token.revision, token.issued_ms, token.nonce.hex(), token.rows, row, token.predicted[row], label)
+    return _item(token, row, label)
+
+
+def _item(token: Token, row: int, label: str) -> Item:
+    return Item(
+        *(token.revision, token.issued_ms, token.nonce.hex(), token.rows, row, token.predicted[row], label),
+        audit=int(token.audit),
+        probabilities=token.probabilities[row].hex() if token.probabilities else "",
+        request=token.request.hex(),
+        slices=token.slices.hex(),
+    )
 
 
 def _open(text: str, ring: KeyRing, identity: Identity) -> Token | Answer:

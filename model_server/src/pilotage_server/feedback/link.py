@@ -14,16 +14,21 @@ from typing import Final
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.results import Result
 from pilotage_server.feedback.wire import (
+    DECISIONS_PATH,
     LABELS_PATH,
     MAX_MESSAGE_BYTES,
+    QUALITY_PATH,
     REVISIONS_PATH,
     Announcement,
+    Decisions,
     Delivery,
     Incomprehensible,
     read_results,
     seal,
     write_announcement,
+    write_decisions,
     write_delivery,
+    write_question,
 )
 
 CONNECT_TIMEOUT_S: Final = 3.0
@@ -88,6 +93,14 @@ class CollectorLink:
         except Incomprehensible as error:
             raise CollectorUnavailable(f"the collector's answer cannot be read: {error}") from error
 
+    async def tell(self, decisions: Decisions) -> None:
+        """Hand over what a shadow decided. Raises `CollectorUnavailable` and `Unregistered`."""
+        await self._post(DECISIONS_PATH, write_decisions(decisions))
+
+    async def quality(self, model: str) -> bytes:
+        """The collector's numbers about `model`, as JSON. Raises `CollectorUnavailable`."""
+        return await self._post(QUALITY_PATH, write_question(model))
+
     def close(self) -> None:
         """Drop the connection; the next message opens another."""
         if self._streams is not None:
@@ -116,7 +129,7 @@ class CollectorLink:
         match status:
             case 200:
                 return answer
-            case 409 if path == LABELS_PATH:
+            case 409:
                 raise Unregistered
             case _:
                 raise CollectorUnavailable(f"the collector answered {status}: {answer[:200].decode(errors='replace')}")

@@ -1,29 +1,41 @@
-"""The feedback side of one server pod, put together: signer, endpoint, and the background tasks behind them."""
+"""The feedback side of one server pod, put together: issuer, endpoint, and the background tasks behind them."""
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client.registry import Collector
 
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.endpoint import FeedbackEndpoint
 from pilotage_server.feedback.forwarder import Forwarder
+from pilotage_server.feedback.issuing import Issuer, Shadow
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.link import CollectorAddress, CollectorLink
 from pilotage_server.feedback.registration import Registration, keep_keys_fresh
+from pilotage_server.feedback.settings import FeedbackSettings
+from pilotage_server.feedback.shadow import ShadowPost
 from pilotage_server.feedback.token import TokenSigner
+
+if TYPE_CHECKING:
+    from pilotage_server.quality.rows import GateRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What `serve` needs: `signer`, `endpoint` (register it as a Prometheus collector too), and `run` as a task."""
+    """What `serve` needs: `issuer`, `endpoint`, `run` as a task, and `metrics` to register with Prometheus."""
 
     signer: TokenSigner
+    issuer: Issuer
     endpoint: FeedbackEndpoint
     registration: Registration
     forwarder: Forwarder
     ring: KeyRing
+    post: ShadowPost | None
+    metrics: tuple[Collector, ...]
 
     async def run(self) -> None:
-        """Register, forward and re-read keys. Owns: both links. Ends: when cancelled. Fatal: only our own bugs.
+        """Register, forward and re-read keys. Owns: all links. Ends: when cancelled. Fatal: only our own bugs.
 
         Cancel it last on shutdown: feedback requests under way get their answers through it.
         """
@@ -31,15 +43,31 @@ class Feedback:
             tasks.create_task(self.forwarder.run(), name="feedback-forwarder")
             tasks.create_task(self.registration.run(), name="feedback-registration")
             tasks.create_task(keep_keys_fresh(self.ring), name="feedback-keys")
+            if self.post is not None:
+                tasks.create_task(self.post.run(), name="feedback-shadow")
 
 
-def open_feedback(identity: Identity, ring: KeyRing, collector: CollectorAddress) -> Feedback:
+def open_feedback(
+    identity: Identity,
+    ring: KeyRing,
+    collector: CollectorAddress,
+    *,
+    settings: FeedbackSettings | None = None,
+    gate_rows: "GateRows | None" = None,
+) -> Feedback:
     """The feedback side of one pod. Call it with a running event loop; it connects nothing before `run`."""
+    chosen = settings or FeedbackSettings()
     forwarder = Forwarder(identity, CollectorLink(collector, ring))
+    signer = TokenSigner(ring, identity, audit_rate=chosen.audit_rate)
+    endpoint = FeedbackEndpoint(identity, ring, forwarder)
+    post = ShadowPost(identity, CollectorLink(collector, ring)) if chosen.shadow is Shadow.CANARY else None
     return Feedback(
-        signer=TokenSigner(ring, identity),
-        endpoint=FeedbackEndpoint(identity, ring, forwarder),
+        signer=signer,
+        issuer=Issuer(signer, gate_rows, slices=identity.slices, shadow=chosen.shadow, post=post),
+        endpoint=endpoint,
         registration=Registration(identity, CollectorLink(collector, ring)),
         forwarder=forwarder,
         ring=ring,
+        post=post,
+        metrics=tuple(one for one in (endpoint, gate_rows, post) if one is not None),
     )

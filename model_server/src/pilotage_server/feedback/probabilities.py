@@ -62,6 +62,11 @@ def row_bytes(classes: int) -> int:
     return classes if classes <= MANY_CLASSES else 2 * TOP + 1
 
 
+def is_readable(row: bytes, classes: int) -> bool:
+    """Whether these bytes can be the probabilities of so many classes."""
+    return len(row) == row_bytes(classes) and (classes <= MANY_CLASSES or max(row[: 2 * TOP : 2]) < classes)
+
+
 def encoder(classes: int) -> Encode:
     """What turns probabilities [rows, classes] into `rows × row_bytes(classes)` bytes."""
     if classes == 2:

@@ -26,7 +26,6 @@ QUALITY_PATH: Final = "/v1/quality"
 MAX_MESSAGE_ITEMS: Final = 5_000
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 """More than 5,000 items take with the longest names and every character escaped."""
-MAX_MILLIONTHS: Final = 100 * 1_000_000
 WINDOW_MS: Final = 60_000
 """How far the clocks of two nodes of one cluster may differ before messages and tokens are refused."""
 TIME_HEADER: Final = "x-pilotage-time"
@@ -46,9 +45,8 @@ class Incomprehensible(ValueError):
 class Item:
     """One label with what its token proves: `nonce` as 16 hex digits, `row` of `rows`, class index `predicted`.
 
-    `audit`: 1 if the request was picked for labelling. `loss`, `brier`: of this label, in millionths, None without
-    probabilities; `buckets`: one letter per class (`probabilities.LETTERS`). `request`: 16 hex digits where a shadow
-    answered too. `slices`: two hex digits per slice.
+    `audit`: 1 if the request was picked for labelling. In hex digits, empty where there are none: the row's encoded
+    `probabilities`, the 8 bytes of the `request` where a shadow answered too, and the codes of its `slices`.
     """
 
     revision: str
@@ -59,9 +57,7 @@ class Item:
     predicted: int
     label: str
     audit: int = 0
-    loss: int | None = None
-    brier: int | None = None
-    buckets: str = ""
+    probabilities: str = ""
     request: str = ""
     slices: str = ""
 
@@ -193,10 +189,10 @@ def write_delivery(delivery: Delivery) -> bytes:
     """The body of `POST /v1/labels`; an item without anything beyond its label is written in seven fields."""
     rows = [
         (item.revision, item.issued_ms, item.nonce, item.rows, item.row, item.predicted, item.label)
-        if item.loss is None and not (item.audit or item.request or item.slices)
+        if not (item.audit or item.probabilities or item.request or item.slices)
         else (
             *(item.revision, item.issued_ms, item.nonce, item.rows, item.row, item.predicted, item.label),
-            *(item.audit, item.loss, item.brier, item.buckets, item.request, item.slices),
+            *(item.audit, item.probabilities, item.request, item.slices),
         )
         for item in delivery.items
     ]
@@ -210,7 +206,7 @@ def read_delivery(body: bytes) -> Delivery:
     try:
         items = tuple([Item(*row) for row in rows])
     except TypeError as error:
-        raise Incomprehensible("items: an item has seven or thirteen fields") from error
+        raise Incomprehensible("items: an item has seven or eleven fields") from error
     for item, row in zip(items, rows, strict=True):
         _check_types(item, is_long=len(row) > 7)
     return Delivery(model=_text(message, "model"), sender=_text(message, "sender"), items=items)
@@ -273,24 +269,18 @@ def _check_types(item: Item, *, is_long: bool) -> None:
         and type(item.row) is int
         and type(item.predicted) is int
         and type(item.label) is str
-        and (not is_long or _has_scores(item))
+        and (not is_long or _extras_are_right(item))
     ):
         raise Incomprehensible("items: a field has the wrong type")
 
 
-def _has_scores(item: Item) -> bool:
+def _extras_are_right(item: Item) -> bool:
     return (
         item.audit in (0, 1)
-        and _is_sum(item.loss)
-        and _is_sum(item.brier)
-        and type(item.buckets) is str
+        and _is_hex(item.probabilities)
         and (item.request == "" or _is_hex(item.request, 16))
         and _is_hex(item.slices)
     )
-
-
-def _is_sum(value: Any) -> bool:
-    return value is None or (type(value) is int and 0 <= value <= MAX_MILLIONTHS)
 
 
 def _is_hex(text: Any, digits: int | None = None) -> bool:

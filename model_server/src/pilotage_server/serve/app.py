@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from pilotage_server.feedback import Feedback
+from pilotage_server.feedback import Asked, Feedback
 from pilotage_server.feedback.items import MAX_BODY_BYTES as MAX_FEEDBACK_BYTES
 from pilotage_server.serve.answers import JSON, InferWriter
 from pilotage_server.serve.body import Body, Headers, Receive, read_body, read_framing, unpack
@@ -103,7 +103,7 @@ class DataApp:
 
     async def _answer_v2(self, body: Body, deadline_s: float | None) -> tuple[Headers, bytes]:
         request = read_infer(body, self._signature)
-        answered = await self._inference.run(request.rows, deadline_s)
+        answered = await self._inference.run(request.rows, deadline_s, Asked(request.id, request.parameters))
         return self._writer.write(request, answered)
 
     async def _answer_v1(self, body: Body, deadline_s: float | None) -> tuple[Headers, bytes]:

@@ -8,7 +8,7 @@ Source: kserve/open-inference-protocol, inference_rest.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -54,10 +54,12 @@ class Signature:
 class InferRequest:
     """A checked request.
 
-    Rows [n, F] (float64, finite, 1 ≤ n ≤ max_rows) and the outputs it asks for, in order.
+    Rows [n, F] (float64, finite, 1 ≤ n ≤ max_rows) and the outputs it asks for, in order. `parameters`: as sent,
+    where slices may be declared.
     """
 
     id: str | None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     rows: NDArray[np.float64]
     outputs: tuple[Output, ...]
 
@@ -74,14 +76,16 @@ def read_infer(body: Body, signature: Signature) -> InferRequest:
     identity = document.get("id")
     if identity is not None and not (isinstance(identity, str) and len(identity) <= 1_024):
         raise Rejected(Reason.BODY, "id: is not a text of at most 1024 characters")
-    binary = _flag(parameters_of(document, "parameters"), "binary_data_output", "parameters", default=False)
+    parameters = parameters_of(document, "parameters")
+    binary = _flag(parameters, "binary_data_output", "parameters", default=False)
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise Rejected(Reason.BODY, "inputs: is missing or empty; send a list of tensors")
     return InferRequest(
         id=identity,
+        parameters=parameters,
         rows=read_tensors(inputs, body.tail, signature),
-        outputs=_outputs(document.get("outputs"), binary=binary),
+        outputs=read_outputs(document.get("outputs"), binary=binary),
     )
 
 
@@ -96,7 +100,8 @@ def read_object(content: bytes, remedy: str) -> Mapping[str, Any]:
     return document
 
 
-def _outputs(wanted: Any, *, binary: bool) -> tuple[Output, ...]:
+def read_outputs(wanted: Any, *, binary: bool) -> tuple[Output, ...]:
+    """The outputs asked for, or the usual ones; `binary` where an output does not say. Raises `Rejected`."""
     if wanted is None or wanted == []:
         return _DEFAULTS[binary]
     if not isinstance(wanted, list):

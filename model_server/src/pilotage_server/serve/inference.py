@@ -7,13 +7,12 @@ revision that predicted, not the one a URL asked for. Knows no HTTP, no JSON and
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotage_server.feedback import TokenSigner
+from pilotage_server.feedback import NOTHING, Asked, Issuer
 from pilotage_server.serve.batcher import Batcher
 from pilotage_server.serve.errors import Reason, Rejected
 from pilotage_server.serve.model import Predictions
@@ -28,13 +27,13 @@ class Answered:
 
 
 class Inference:
-    """The data plane without a protocol. `signer` is None where no feedback key was given."""
+    """The data plane without a protocol. `issuer` is None where no feedback key was given."""
 
-    def __init__(self, batcher: Batcher, signer: TokenSigner | None) -> None:
+    def __init__(self, batcher: Batcher, issuer: Issuer | None) -> None:
         self._batcher = batcher
-        self._signer = signer
+        self._issuer = issuer
 
-    async def run(self, rows: NDArray[np.float64], deadline_s: float | None) -> Answered:
+    async def run(self, rows: NDArray[np.float64], deadline_s: float | None, asked: Asked = NOTHING) -> Answered:
         """Predict checked rows [n, F]. Raises `Rejected` on overload and when `deadline_s` seconds were too few."""
         predicted = self._batcher.submit(rows)
         if deadline_s is None:
@@ -47,7 +46,7 @@ class Inference:
                 text = f"x-request-deadline-ms: {deadline_s * 1000:g} ms were over before the rows were predicted"
                 # 408, not 504: the limit is the client's, and must not count against the model.
                 raise Rejected(Reason.DEADLINE, text, status=408) from error
-        if self._signer is None:
+        if self._issuer is None:
             return Answered(predictions=predictions, parameters={})
-        token = self._signer.sign(predictions.predicted.tolist(), predictions.probabilities, time.time())
-        return Answered(predictions=predictions, parameters={"feedback_token": token})
+        parameters = self._issuer.issue(rows, predictions.predicted, predictions.probabilities, asked)
+        return Answered(predictions=predictions, parameters=parameters)

@@ -17,7 +17,17 @@ import structlog
 from prometheus_client import disable_created_metrics
 
 from pilotage_server.bundle import AnySigner, Bundle, load, open_source, read_trusted_keys
-from pilotage_server.feedback import CollectorAddress, Feedback, Identity, IdentityRefused, KeyRing, open_feedback
+from pilotage_server.feedback import (
+    CollectorAddress,
+    Feedback,
+    FeedbackRefused,
+    FeedbackSettings,
+    Identity,
+    IdentityRefused,
+    KeyRing,
+    open_feedback,
+)
+from pilotage_server.quality.rows import GateRows
 from pilotage_server.serve.admin import AdminApp
 from pilotage_server.serve.app import DataApp
 from pilotage_server.serve.batcher import Batcher
@@ -74,8 +84,9 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
     metrics = ServerMetrics(model, lambda: batcher.waiting_rows)
     feedback = _open_feedback(settings, model, ring)
     if feedback is not None:
-        metrics.registry.register(feedback.endpoint)
-    inference = Inference(batcher, feedback.signer if feedback else None)
+        for counters in feedback.metrics:
+            metrics.registry.register(counters)
+    inference = Inference(batcher, feedback.issuer if feedback else None)
     app = DataApp(model, inference, metrics, lifecycle, limits=settings.limits, feedback=feedback)
     data = Listener(app, settings.connections)
     # Probes and scrapes come from few clients, to this pod by intent: no need to recycle them.
@@ -145,12 +156,28 @@ def _open_feedback(settings: ServeSettings, model: ServedModel, ring: KeyRing | 
     if ring is None:
         _log.warning("feedback.disabled", reason="no --feedback-key-dir: answers carry no token, labels cannot count")
         return None
+    manifest = model.bundle.manifest
     try:
         identity = Identity(
-            model=model.name, revision=model.revision, cluster=pod.cluster, classes=model.bundle.manifest.classes
+            model=model.name,
+            revision=model.revision,
+            cluster=pod.cluster,
+            classes=manifest.classes,
+            slices=manifest.slices,
         )
     except IdentityRefused as refused:
         _log.error("feedback.disabled", reason=f"{refused}: answers carry no token, labels cannot count")
         return None
-    service = pod.collector_service or f"{model.name}-collector"
-    return open_feedback(identity, ring, CollectorAddress.from_env(service, os.environ))
+    gate_rows = GateRows(
+        model=model.name,
+        revision=model.revision,
+        classes=manifest.classes,
+        features=tuple(feature.name for feature in manifest.features),
+        reference=manifest.reference,
+    )
+    collector = CollectorAddress.from_env(pod.collector_service or f"{model.name}-collector", os.environ)
+    try:
+        chosen = FeedbackSettings.from_env(os.environ)
+        return open_feedback(identity, ring, collector, settings=chosen, gate_rows=gate_rows)
+    except FeedbackRefused as refused:
+        raise SettingsRefused(str(refused)) from refused

@@ -43,7 +43,7 @@ from pilotage_server.feedback.collector.work import (
     UnknownSender,
     Work,
 )
-from pilotage_server.feedback.probabilities import LETTERS
+from pilotage_server.feedback.probabilities import Scores, is_readable, scores
 from pilotage_server.feedback.results import OTHER_REVISION, Result
 from pilotage_server.feedback.token import chosen_row
 from pilotage_server.feedback.wire import WINDOW_MS, Announcement, Decisions, Delivery, Item
@@ -53,7 +53,6 @@ MAX_AGE_MS: Final = 30 * 24 * 3_600_000
 _GRACE_MS: Final = 3_600_000  # rows outlive their tokens by an hour
 _SEEN_EVERY_MS: Final = 3_600_000  # how stale the time of the last announcement may be on disk
 _PRUNED_AT_ONCE: Final = 20_000
-_LETTERS: Final = frozenset(LETTERS.decode())
 _NONCE_BIAS: Final = 2**63  # SQLite's integers are signed
 
 
@@ -262,9 +261,10 @@ class Ledger:
             return self._store_first(key, item, revision, given, moment, changes)
         if stored[1] == given:
             return Result.DUPLICATE
+        found = _scores(item, revision, given)
         self._database.execute(
             "UPDATE label SET given = ?, loss = ?, brier = ? WHERE issued_ms = ? AND nonce = ? AND row = ?",
-            (given, item.loss, item.brier, *key),
+            (given, found.loss if found else None, found.brier if found else None, *key),
         )
         return Result.ACCEPTED if stored[0] == _State.PENDING else Result.CORRECTED
 
@@ -279,18 +279,14 @@ class Ledger:
     ) -> Result:
         is_late = item.issued_ms <= moment.cutoff_ms
         chosen = item.row == chosen_row(bytes.fromhex(item.nonce), item.rows)
-        has_scores = (
-            moment.keeps_scores
-            and chosen
-            and len(item.buckets) == len(revision.classes)
-            and _LETTERS.issuperset(item.buckets)
-        )
+        found = _scores(item, revision, given)
         self._database.execute(
             "INSERT INTO label VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(*key, revision.id, item.predicted, given, int(chosen)),
                 int(_State.LATE if is_late else _State.PENDING),
-                *(item.audit, item.loss, item.brier, item.buckets if has_scores else None),
+                *((item.audit, found.loss, found.brier) if found else (item.audit, None, None)),
+                found.buckets if found and chosen and moment.keeps_scores else None,
                 int(item.request, 16) - _NONCE_BIAS if item.request else None,
                 item.slices if item.slices and len(item.slices) == 2 * len(revision.slices) else None,
             ),
@@ -384,3 +380,9 @@ class Ledger:
             others={result: self._tally[OTHER_REVISION, result] for result in Result},
             pairs=self._pairs,
         )
+
+
+def _scores(item: Item, revision: Revision, given: int) -> Scores | None:
+    """What the label says of the row's probabilities; only here, where the class order of every revision is known."""
+    row, classes = bytes.fromhex(item.probabilities), len(revision.classes)
+    return scores(row, classes, given) if row and is_readable(row, classes) else None

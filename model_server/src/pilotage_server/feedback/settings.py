@@ -1,0 +1,77 @@
+"""What a pod is told about feedback: variables of its environment, read once, all mistakes at once.
+
+The operator writes them (design §8); a server started by hand has the defaults. Paths are resolved under the pod's
+root. Knows no file's content: keys, peers and credentials are read by their own modules.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pilotage_server.feedback.issuing import Shadow
+from pilotage_server.podroot import pod_path
+
+AUDIT_RATE: Final = "PILOTAGE_AUDIT_RATE"
+SHADOW: Final = "PILOTAGE_SHADOW"
+PEERS: Final = "PILOTAGE_FEEDBACK_PEERS"
+CREDENTIALS: Final = "PILOTAGE_FEEDBACK_CREDENTIALS_DIR"
+RATE: Final = "PILOTAGE_FEEDBACK_RATE"
+DEFAULT_RATE: Final = 20_000.0
+
+
+class FeedbackRefused(ValueError):
+    """The feedback side cannot start like this; the text names each variable or file, its value and the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackSettings:
+    """A pod's feedback settings.
+
+    `audit_rate`: share of requests picked for labelling. `shadow`: its part in mirrored traffic. `peers`: file that
+    names other clusters' collectors. `credentials`: folder of bearer tokens, one file per identity; None: feedback is
+    open. `rate`: items per second one identity may post to this pod.
+    """
+
+    audit_rate: float = 0.0
+    shadow: Shadow = Shadow.NONE
+    peers: Path | None = None
+    credentials: Path | None = None
+    rate: float = DEFAULT_RATE
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "FeedbackSettings":
+        """Read the variables. Raises `FeedbackRefused`."""
+        mistakes: list[str] = []
+        shadow = env.get(SHADOW, "")
+        if shadow not in set(Shadow):
+            mistakes.append(f"{SHADOW}: {shadow!r}; write stable, canary, or leave it out")
+        settings = cls(
+            audit_rate=_number(env, AUDIT_RATE, 0.0, high=1.0, mistakes=mistakes),
+            shadow=Shadow(shadow) if shadow in set(Shadow) else Shadow.NONE,
+            peers=_path(env, PEERS),
+            credentials=_path(env, CREDENTIALS),
+            rate=_number(env, RATE, DEFAULT_RATE, high=1e9, mistakes=mistakes),
+        )
+        if mistakes:
+            raise FeedbackRefused("\n".join(mistakes))
+        return settings
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    value = env.get(name, "")
+    return pod_path(value, env) if value else None
+
+
+def _number(env: Mapping[str, str], name: str, default: float, *, high: float, mistakes: list[str]) -> float:
+    value = env.get(name, "")
+    if not value:
+        return default
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= high:
+        mistakes.append(f"{name}: {value!r} is not a number from 0 to {high:g}")
+        return default
+    return number
