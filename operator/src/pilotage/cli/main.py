@@ -21,7 +21,7 @@ from rich.text import Text
 
 from pilotage.api.times import parse_duration
 from pilotage.api.types import ModelDeployment, Phase
-from pilotage.cli import table, tree, verbs
+from pilotage.cli import gate, table, tree, verbs
 from pilotage.cli.errors import CommandFailed, TimedOut, Usage
 from pilotage.cli.hub import Hub, Snapshot, connect
 from pilotage.cli.progress import is_over, phase_of, status_line
@@ -55,6 +55,9 @@ app = typer.Typer(
         "Exit codes: 0 done or healthy, 1 failed or degraded, 2 usage, 3 timed out, 4 hub out of reach."
     ),
 )
+
+
+app.add_typer(gate.app, name="gate")
 
 
 @app.command("get")

@@ -8,28 +8,37 @@ The truth of a simulated model is known: `truth` computes each metric from the m
 its own. Everything is a pure function of its arguments and a seed. Imports `pilotage.gate` and the standard library.
 """
 
-from pilotage.trials.models import Model, Unreachable
-from pilotage.trials.peers import Peer, peer_trials
+from pilotage.trials.campaign import Campaign, Piece, Played, Row, Standing, gathered, pieces, play, world_of
+from pilotage.trials.models import Model, Unreachable, from_confusion, from_recalls
+from pilotage.trials.peers import PEERS, Peer, peer_trials
 from pilotage.trials.questions import Question, questions_of
 from pilotage.trials.replay import Recording, RecordingError, Replay, Turn, decode_recording, replayed
 from pilotage.trials.rollouts import End, Trial, trial
 from pilotage.trials.scenarios import Scenario, catalogue
-from pilotage.trials.settings import Setting
+from pilotage.trials.settings import AUDIT_SHARE, Pace, Setting
 from pilotage.trials.tally import Rate, Tally, tally
 from pilotage.trials.truth import value
 from pilotage.trials.worlds import World, build
 
 __all__ = [
+    "AUDIT_SHARE",
+    "PEERS",
+    "Campaign",
     "End",
     "Model",
+    "Pace",
     "Peer",
+    "Piece",
+    "Played",
     "Question",
     "Rate",
     "Recording",
     "RecordingError",
     "Replay",
+    "Row",
     "Scenario",
     "Setting",
+    "Standing",
     "Tally",
     "Trial",
     "Turn",
@@ -38,10 +47,16 @@ __all__ = [
     "build",
     "catalogue",
     "decode_recording",
+    "from_confusion",
+    "from_recalls",
+    "gathered",
     "peer_trials",
+    "pieces",
+    "play",
     "questions_of",
     "replayed",
     "tally",
     "trial",
     "value",
+    "world_of",
 ]

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from pilotage.trials.models import Model
+
+AUDIT_SHARE: Final = 0.05
+"""Where audited labels are gated on and nobody says how many there are."""
 
 
 class Pace(StrEnum):
@@ -38,7 +42,7 @@ class Setting:
     looks: int = 360
     label_delay_s: float = 0.0
     history: int = 1000
-    audit_share: float = 0.05
+    audit_share: float = AUDIT_SHARE
     pace: Pace = Pace.EVEN
 
     @property

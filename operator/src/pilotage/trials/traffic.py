@@ -1,6 +1,6 @@
 """Seeded traffic of one scenario: what both arms are told in each cluster at each look, as the gate wants its blocks.
 
-Requests reach an arm by chance (Poisson), are predicted and labelled by chance. Labels are told with the cohort of their
+Requests reach an arm by chance (Poisson), are predicted and labelled by chance. Labels come with the cohort of their
 prediction; when they are counted is `delivery`'s part. Knows no test and no verdict.
 """
 
