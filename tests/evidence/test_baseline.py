@@ -31,7 +31,7 @@ async def test_rows_history_and_every_class_even_without_a_label(prometheus: Pro
 
     assert isinstance(reading, Baseline), reading
     assert reading.classes == ("a", "b", "c")
-    assert reading.history == {"a": {"a": 4}, "b": {"b": 4}, "c": {"c": 4}}
+    assert reading.history.confusion == {"a": {"a": 4}, "b": {"b": 4}, "c": {"c": 4}}
     assert reading.rows > 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from pilotage.evidence import Block, BlockQuery, Boundary, Unavailable, Window, answer
+from pilotage.evidence import Block, BlockQuery, Boundary, Counts, Unavailable, Window, answer
 from support.prometheus import SCRAPE_S, Exporter, Prometheus
 
 DELAY_S = 5.0
@@ -90,8 +90,8 @@ async def test_consecutive_blocks_count_every_label_once_while_labels_keep_comin
     prometheus.exporter.scraped()
     blocks.append(await read(prometheus, a_query(model, opens=opened, since=since)))
 
-    assert cells(*(block.stable for block in blocks)) == collector.truth[STABLE]
-    assert cells(*(block.canary for block in blocks)) == collector.truth[CANARY]
+    assert cells(*(block.stable.confusion for block in blocks)) == collector.truth[STABLE]
+    assert cells(*(block.canary.confusion for block in blocks)) == collector.truth[CANARY]
 
 
 async def test_the_same_question_gets_the_same_counts_or_more_until_its_boundary_moves(
@@ -109,8 +109,8 @@ async def test_the_same_question_gets_the_same_counts_or_more_until_its_boundary
     prometheus.exporter.scraped()
     second = await read(prometheus, query)
 
-    assert cells(first.canary) == {("a", "a"): 3}
-    assert cells(second.canary) == {("a", "a"): 5}
+    assert cells(first.canary.confusion) == {("a", "a"): 3}
+    assert cells(second.canary.confusion) == {("a", "a"): 5}
 
 
 async def test_what_matured_before_the_window_opened_or_after_it_closed_is_left_out(prometheus: Prometheus, model: str):
@@ -127,7 +127,7 @@ async def test_what_matured_before_the_window_opened_or_after_it_closed_is_left_
 
     block = await read(prometheus, a_query(model, opens=opens, closes=closes))
 
-    assert cells(block.canary) == {("a", "a"): 3}
+    assert cells(block.canary.confusion) == {("a", "a"): 3}
     assert block.complete
     assert block.boundary.at <= closes
 
@@ -138,7 +138,7 @@ async def test_a_window_that_has_not_opened_has_nothing_and_no_past(prometheus: 
 
     block = await read(prometheus, a_query(model, opens=time.time() + 60))
 
-    assert (block.stable, block.canary, block.complete) == ({}, {}, False)
+    assert (block.stable, block.canary, block.complete) == (Counts(), Counts(), False)
 
 
 async def test_a_window_shorter_than_its_exclusion_is_complete_and_empty(prometheus: Prometheus, model: str):
@@ -148,7 +148,7 @@ async def test_a_window_shorter_than_its_exclusion_is_complete_and_empty(prometh
 
     block = await read(prometheus, a_query(model, opens=now - 1, closes=now - 2))
 
-    assert (block.stable, block.canary, block.complete) == ({}, {}, True)
+    assert (block.stable, block.canary, block.complete) == (Counts(), Counts(), True)
 
 
 async def test_a_new_ledger_counts_from_zero_and_the_old_one_keeps_what_it_had(prometheus: Prometheus, model: str):
@@ -166,7 +166,7 @@ async def test_a_new_ledger_counts_from_zero_and_the_old_one_keeps_what_it_had(p
 
     block = await read(prometheus, a_query(model, opens=opened))
 
-    assert cells(block.stable) == {("a", "a"): 11}
+    assert cells(block.stable.confusion) == {("a", "a"): 11}
 
 
 async def test_a_collector_scraped_twice_counts_once(prometheus: Prometheus, model: str):
@@ -182,7 +182,7 @@ async def test_a_collector_scraped_twice_counts_once(prometheus: Prometheus, mod
 
     block = await read(prometheus, a_query(model, opens=opened))
 
-    assert cells(block.canary) == {("a", "a"): 6}
+    assert cells(block.canary.confusion) == {("a", "a"): 6}
 
 
 async def test_a_counter_that_fell_is_no_answer(prometheus: Prometheus, model: str):

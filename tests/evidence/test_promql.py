@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -9,10 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.evidence import Malformed, Refused, promql
-from pilotage.evidence.ledger import Cell, PastChanged, checksum, counters, increments, verify
+from pilotage.evidence.errors import PastChanged
+from pilotage.evidence.ledger import Cell, checksum, counters, increments, verify
 
 cell = st.builds(
-    Cell, st.sampled_from(["l1", "l2"]), st.sampled_from(["r1", "r2"]), st.sampled_from("ab"), st.sampled_from("ab")
+    Cell,
+    st.sampled_from(["l1", "l2"]),
+    st.sampled_from(["r1", "r2"]),
+    st.sampled_from(["matured", "audit"]),
+    st.tuples(st.sampled_from("ab"), st.sampled_from("ab")),
 )
 tables = st.dictionaries(cell, st.integers(0, 50), max_size=8)
 
@@ -53,10 +59,10 @@ def test_increments_add_up_over_consecutive_blocks(start, more, yet_more):
     for revision in ("r1", "r2"):
         parts = [increments(start, middle, revision), increments(middle, end, revision)]
         whole = increments(start, end, revision)
-        for actual in "ab":
-            for predicted in "ab":
-                added = sum(part.get(actual, {}).get(predicted, 0) for part in parts)
-                assert added == whole.get(actual, {}).get(predicted, 0)
+        for table in ("confusion", "audit"):
+            for actual, predicted in itertools.product("ab", "ab"):
+                added = sum(getattr(part, table).get(actual, {}).get(predicted, 0) for part in parts)
+                assert added == getattr(whole, table).get(actual, {}).get(predicted, 0)
 
 
 @given(tables, cell)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pilotage.api.types import StepRecord, WaveRecord
-from pilotage.evidence.reading import Block, BlockQuery, Window
+from pilotage.evidence.reading import Block, BlockQuery, Counts, Window
 from pilotage.plan import decide
 from pilotage.plan.windows import window_from, window_of
 from support.members import Quality
@@ -121,7 +121,7 @@ def test_labels_of_a_class_nobody_named_are_trouble_and_no_verdict():
     world._deliver()
     observed = world.observed()
     strange = tuple(
-        replace(reading, canary={"maybe": {"yes": 3}}) if isinstance(reading, Block) else reading
+        replace(reading, canary=Counts(confusion={"maybe": {"yes": 3}})) if isinstance(reading, Block) else reading
         for reading in observed.readings
     )
 

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.api import names
-from pilotage.evidence.reading import Baseline, BaselineQuery, Block, BlockQuery, Boundary, Query, Reading, Unavailable
+from pilotage.evidence.reading import (
+    Baseline,
+    BaselineQuery,
+    Block,
+    BlockQuery,
+    Boundary,
+    Counts,
+    Query,
+    Reading,
+    Unavailable,
+)
 from pilotage.plan.decision import Intent
 from pilotage.plan.observed import Fresh, Link
 
@@ -177,20 +187,18 @@ class Member:
         return Block(
             query=query,
             boundary=Boundary(at=max(since, until), checksum=f"{query.canary}@{until:.3f}"),
-            stable=self._counts(query.stable, first, last, quality) if query.stable else {},
+            stable=self._counts(query.stable, first, last, quality) if query.stable else Counts(),
             canary=self._counts(query.canary, first, last, quality),
             complete=closes is not None and now >= closes,
         )
 
-    def _counts(
-        self, revision: str, since: float, until: float, quality: Mapping[str, Quality]
-    ) -> dict[str, dict[str, int]]:
+    def _counts(self, revision: str, since: float, until: float, quality: Mapping[str, Quality]) -> Counts:
         model = quality.get(revision, Quality())
         before, after = self.answered(revision, since), self.answered(revision, until)
         cells: dict[str, dict[str, int]] = {}
         for actual, predicted, share in _cells(model):
             cells.setdefault(actual, {})[predicted] = int(after * share) - int(before * share)
-        return cells
+        return Counts(confusion=cells)
 
 
 def _cells(model: Quality) -> Iterator[tuple[str, str, float]]:

@@ -1,4 +1,5 @@
-"""Counts of matured labels out of a cluster's Prometheus: both arms from the same scrape, exact, per ledger.
+"""Counts out of a cluster's Prometheus: matured labels of both arms from the same scrape, exact, per ledger; and what
+pods counted when those predictions were made.
 
 `answer(query, fetch, now)` turns a `Query` into a `Reading`; the transport is passed in, so this package knows neither
 HTTP clients nor credentials. What it cannot count exactly it does not count: an `Unavailable` reading says why.
@@ -16,6 +17,10 @@ from pilotage.evidence.reading import (
     BlockQuery,
     Boundary,
     Confusion,
+    Counts,
+    Foreign,
+    Loss,
+    Needs,
     Query,
     Reading,
     Unavailable,
@@ -29,9 +34,13 @@ __all__ = [
     "BlockQuery",
     "Boundary",
     "Confusion",
+    "Counts",
     "Fetch",
     "FetchFailed",
+    "Foreign",
+    "Loss",
     "Malformed",
+    "Needs",
     "Query",
     "Reading",
     "Refused",

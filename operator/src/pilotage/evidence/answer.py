@@ -2,191 +2,143 @@
 
 Every time used is Prometheus' own: its clock is asked first, and a skew against ours that the ±15 s around a weight
 change could not absorb makes the reading unavailable. A block starts at the boundary of the one before, or at the
-first scrape after its window opened; it ends at the last scrape inside the window. Both arms come from one target, so
-evaluating at one time reads both from the same scrape.
+first scrape after its window opened; it ends at the last scrape inside the window. What pods counted is taken
+labelDelay earlier, so that served rows are as old as the labels beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from pilotage.api.reasons import Reason
 from pilotage.evidence import promql
-from pilotage.evidence.errors import FetchFailed, Malformed, Refused, Unreachable
-from pilotage.evidence.ledger import (
-    Cell,
-    Counters,
-    PastChanged,
-    checksum,
-    classes,
-    counters,
-    increments,
-    verify,
+from pilotage.evidence.asking import Asking, Fetch
+from pilotage.evidence.collector import (
+    LOOKBACK_S,
+    counters_at,
+    first_scrape,
+    last_scrape,
+    require_delay,
+    require_exports,
 )
+from pilotage.evidence.errors import (
+    FetchFailed,
+    Malformed,
+    NoSeries,
+    PastChanged,
+    Refused,
+    Skew,
+    Unreachable,
+    WrongDelay,
+)
+from pilotage.evidence.ledger import checksum, classes, increments, verify
 from pilotage.evidence.reading import (
     Baseline,
     BaselineQuery,
     Block,
     BlockQuery,
     Boundary,
+    Counts,
     Query,
     Reading,
     Unavailable,
 )
+from pilotage.evidence.served import read_foreign, read_served
 
-Fetch = Callable[[str, str, float | None], Awaitable[bytes]]
-"""`await fetch(cluster, promql, at)`: the body of `/api/v1/query` (at None: Prometheus' now). Raises `Unreachable`
-or `Refused`, never returns an error page as success, gives up at its deadline and at 8 MiB."""
+__all__ = ["Fetch", "answer"]
 
-LOOKBACK_S = 300.0
-"""How far back a scrape may lie: Prometheus' own idea of a series that is still there."""
-STALE_S = 60.0
-"""A last scrape older than this is a gap, not a block's end."""
 MAX_SKEW_S = 10.0
-PAGE_S = 3600.0
-"""How much of one gauge is read at once when looking for the first scrape of a window."""
-
-
-class _NoScrape(FetchFailed):
-    """The collector's counters are not there, or not fresh."""
-
-
-class _WrongDelay(FetchFailed):
-    """The collector works with another labelDelay than the spec."""
-
-
-class _Skew(FetchFailed):
-    """Prometheus' clock is not ours."""
-
+PARTS = 30
+"""A baseline's history is also given in so many parts: the dispersion of a proportion shows between them."""
 
 _REASONS: tuple[tuple[type[FetchFailed], Reason], ...] = (
     (Unreachable, Reason.PROMETHEUS_UNREACHABLE),
     (Refused, Reason.PROMETHEUS_REFUSED),
     (Malformed, Reason.PROMETHEUS_REFUSED),
     (PastChanged, Reason.COUNTERS_INCONSISTENT),
-    (_NoScrape, Reason.COUNTERS_MISSING),
-    (_WrongDelay, Reason.LABEL_DELAY_MISMATCH),
-    (_Skew, Reason.CLOCK_SKEW),
+    (NoSeries, Reason.COUNTERS_MISSING),
+    (WrongDelay, Reason.LABEL_DELAY_MISMATCH),
+    (Skew, Reason.CLOCK_SKEW),
 )
 
 
 async def answer(query: Query, fetch: Fetch, now: float) -> Reading:
     """The reading for `query`; `now` is our clock. Never raises `FetchFailed`: that is an `Unavailable` reading."""
+    asking = Asking(query=query, fetch=fetch)
     try:
         match query:
             case BlockQuery():
-                return await _block(query, fetch, now)
+                return await _block(asking, query, now)
             case BaselineQuery():
-                return await _baseline(query, fetch, now)
+                return await _baseline(asking, query, now)
     except FetchFailed as error:
         reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
         return Unavailable(query=query, reason=reason.value, message=f"{query.cluster}: {error}")
 
 
-async def _block(query: BlockQuery, fetch: Fetch, now: float) -> Block:
-    clock = await _clock(query, fetch, now)
+async def _block(asking: Asking, query: BlockQuery, now: float) -> Block:
+    clock = await _clock(asking, now)
     closes = query.window.closes
     until = clock if closes is None else min(clock, closes)
     closed = closes is not None and clock >= closes
     begins = query.window.opens if query.since is None else max(query.window.opens, query.since.at)
-    start = await _start(query, fetch, begins, until) if until > begins else None
-    end = None if start is None else await _end(query, fetch, until, closed)
+    start = await first_scrape(asking, query, begins, until) if until > begins else None
+    end = None if start is None else await last_scrape(asking, until, closed=closed)
     if start is None or end is None or end <= start:
         return Block(query=query, boundary=query.since or Boundary(at=begins, checksum=""), complete=closed)
-    await _require_delay(query, fetch, end)
-    first = await _counters(query, fetch, start, LOOKBACK_S)
+    await require_delay(asking, query.label_delay_s, end)
+    first = await counters_at(asking, start, LOOKBACK_S)
     if query.since is not None and query.since.at == start:
         verify(query.since.checksum, first)
-    last = await _counters(query, fetch, end, end - start + LOOKBACK_S)
+    last = await counters_at(asking, end, end - start + LOOKBACK_S)
+    require_exports(asking, last)
+    labels = {revision: increments(first, last, revision) for revision in asking.revisions}
+    made = (start - query.label_delay_s, end - query.label_delay_s)
+    served = await read_served(asking, *made)
+    foreign = await read_foreign(asking, lambda counters: (start, end) if counters.by_label else made)
+    arms = {
+        revision: replace(served.within(made, revision, counts), foreign=foreign[revision])
+        for revision, counts in labels.items()
+    }
     return Block(
         query=query,
-        boundary=Boundary(at=end, checksum=checksum(last, _revisions(query))),
-        stable=increments(first, last, query.stable) if query.stable else {},
-        canary=increments(first, last, query.canary),
+        boundary=Boundary(at=end, checksum=checksum(last, asking.revisions)),
+        stable=arms[query.stable] if query.stable else Counts(),
+        canary=arms[query.canary],
         complete=closed,
+        edges=served.rounded,
     )
 
 
-async def _baseline(query: BaselineQuery, fetch: Fetch, now: float) -> Baseline:
-    clock = await _clock(query, fetch, now)
-    end = await _end(query, fetch, clock, closed=False)
+async def _baseline(asking: Asking, query: BaselineQuery, now: float) -> Baseline:
+    clock = await _clock(asking, now)
+    end = await last_scrape(asking, clock, closed=False)
     assert end is not None, "an open window's end is a scrape or an error"
     start = end - query.history_window_s
-    first = await _counters(query, fetch, start, LOOKBACK_S)
-    last = await _counters(query, fetch, end, end - start + LOOKBACK_S)
-    expression = promql.increase(promql.ROWS, query.served_window_s, namespace=query.namespace, model=query.model)
-    served = promql.parse(await fetch(query.cluster, expression, end))
+    first = await counters_at(asking, start, LOOKBACK_S)
+    last = await counters_at(asking, end, end - start + LOOKBACK_S)
+    expression = promql.increase(promql.ROWS, query.served_window_s, **asking.labels)
+    rows = await asking.at(expression, end)
+    served = await read_served(asking, start, end)
+    foreign = await read_foreign(asking, lambda _: (start, end))
+    history = served.within((start, end), query.stable, increments(first, last, query.stable))
+    step = (end - start) / PARTS
+    spans = [(start + part * step, start + (part + 1) * step) for part in range(PARTS)]
     return Baseline(
         query=query,
-        rows=round(sum(one.samples[-1][1] for one in served)),
-        history=increments(first, last, query.stable),
+        rows=round(sum(one.samples[-1][1] for one in rows)),
+        history=replace(history, foreign=foreign[query.stable]),
         classes=classes(last, query.stable),
+        parts=tuple(served.within(span, query.stable, Counts()) for span in spans) if served.lines else (),
     )
 
 
-async def _clock(query: Query, fetch: Fetch, now: float) -> float:
+async def _clock(asking: Asking, now: float) -> float:
     """Prometheus' time; a skew beyond what the exclusion around weight changes absorbs is an error."""
-    (answered,) = promql.parse(await fetch(query.cluster, "time()", None))
+    (answered,) = await asking.at("time()", None)
     clock = answered.samples[0][1]
     if abs(clock - now) > MAX_SKEW_S:
-        raise _Skew(
+        raise Skew(
             f"its clock differs from ours by {clock - now:+.0f} s, more than {MAX_SKEW_S:.0f} s; synchronise both"
         )
     return clock
-
-
-async def _start(query: BlockQuery, fetch: Fetch, begins: float, until: float) -> float | None:
-    """The scrape a block starts from: its predecessor's last, or the first after the window opened."""
-    if query.since is not None and query.since.at == begins:
-        return begins
-    at = begins
-    while at < until:
-        page_ends = min(at + PAGE_S, until)
-        expression = promql.raw(promql.LABEL_DELAY, page_ends - at, **_labels(query))
-        found = promql.parse(await fetch(query.cluster, expression, page_ends))
-        scrapes = [moment for series in found for moment, _ in series.samples if moment >= begins]
-        if scrapes:
-            return min(scrapes)
-        at = page_ends
-    return None
-
-
-async def _end(query: Query, fetch: Fetch, until: float, closed: bool) -> float | None:
-    """The last scrape at or before `until`: a fresh one for a window still open, for a closed one whatever there is."""
-    found = promql.parse(await fetch(query.cluster, promql.last_scrape(promql.LABEL_DELAY, **_labels(query)), until))
-    if found and (closed or until - found[0].samples[-1][1] <= STALE_S):
-        return found[0].samples[-1][1]
-    if closed:
-        return None
-    since = f"none for {until - found[0].samples[-1][1]:.0f} s" if found else "none in the last 5 minutes"
-    raise _NoScrape(
-        f"no scrape of the collector of {query.namespace}/{query.model} ({since}); check that its pod runs and that"
-        f" Prometheus scrapes pods annotated prometheus.io/scrape"
-    )
-
-
-async def _require_delay(query: BlockQuery, fetch: Fetch, at: float) -> None:
-    expression = promql.selector(promql.LABEL_DELAY, **_labels(query))
-    found = promql.parse(await fetch(query.cluster, expression, at))
-    delays = {series.samples[-1][1] for series in found}
-    if delays != {query.label_delay_s}:
-        used = ", ".join(f"{delay:g} s" for delay in sorted(delays)) or "none"
-        raise _WrongDelay(f"the collector uses labelDelay {used}, the spec says {query.label_delay_s:g} s; wait for it")
-
-
-async def _counters(query: Query, fetch: Fetch, at: float, range_s: float) -> Counters:
-    revisions = "|".join(_revisions(query))
-    expression = promql.last_values(promql.MATURED, Cell._fields, range_s, **_labels(query), revision=revisions)
-    return counters(promql.parse(await fetch(query.cluster, expression, at)))
-
-
-def _revisions(query: Query) -> list[str]:
-    match query:
-        case BlockQuery():
-            return [query.canary, *([query.stable] if query.stable else [])]
-        case BaselineQuery():
-            return [query.stable]
-
-
-def _labels(query: Query) -> dict[str, str]:
-    return {"namespace": query.namespace, "model": query.model}

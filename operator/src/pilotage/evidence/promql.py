@@ -12,11 +12,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pilotage.evidence.errors import Malformed, Refused
+from pilotage.evidence.errors import Malformed, Refused, TooLarge
 
 MATURED = "pilotage_matured_labels_total"
+AUDIT = "pilotage_matured_audit_total"
+SCORES = "pilotage_matured_scores_total"
+LOSS = "pilotage_matured_loss_total"
+LATE = "pilotage_late_labels_total"
 LABEL_DELAY = "pilotage_label_delay_seconds"
 ROWS = "model_rows_total"
+SERVED = "model_gate_rows_total"
+REQUESTS = "model_requests_total"
+DURATIONS = "model_request_duration_seconds_bucket"
+INPUTS = "model_feature_bins_total"
+CONFIDENCE = "model_confidence_bins_total"
+NAME = "__name__"
+REVISION_PLACE = "$revision"
+"""Where a revision's name goes in a selector that a user wrote."""
+
+
+_TOO_MANY = "too many samples"
+"""What Prometheus says beyond its --query.max-samples."""
+_SPECIAL = ".+*?()|{}[$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +44,17 @@ class Series:
     samples: tuple[tuple[float, float], ...]
 
 
-def selector(metric: str, **labels: str) -> str:
-    """`metric{a="b",…}`; a value with a `|` is matched as a list of alternatives."""
-    matchers = (f"{name}{'=~' if '|' in value else '='}{_quote(value)}" for name, value in sorted(labels.items()))
-    return f"{metric}{{{','.join(matchers)}}}"
+def selector(metric: str | Iterable[str], **labels: str) -> str:
+    """`metric{a="b",…}`; a value with a `|` is matched as a list of alternatives, several metrics by their name."""
+    matchers = [f"{name}{'=~' if '|' in value else '='}{_quote(value)}" for name, value in sorted(labels.items())]
+    if isinstance(metric, str):
+        return f"{metric}{{{','.join(matchers)}}}"
+    return f"{{{','.join([by_name(metric), *matchers])}}}"
+
+
+def by_name(metrics: Iterable[str]) -> str:
+    """The matcher that stands for several metrics in a selector."""
+    return f"{NAME}=~{_quote('|'.join(metrics))}"
 
 
 def last_values(metric: str, by: Iterable[str], range_s: float, **labels: str) -> str:
@@ -38,9 +62,34 @@ def last_values(metric: str, by: Iterable[str], range_s: float, **labels: str) -
     return f"max by ({','.join(by)}) (last_over_time({selector(metric, **labels)}[{_duration(range_s)}]))"
 
 
-def raw(metric: str, range_s: float, **labels: str) -> str:
+def marked(expression: str, counter: str) -> str:
+    """The answer with a label `counter`, so that several can be asked for at once (`either`)."""
+    return f'label_replace({expression},"counter","{counter}","","")'
+
+
+def either(expressions: Iterable[str]) -> str:
+    """All series of all expressions."""
+    return " or ".join(expressions)
+
+
+def raw(metric: str | Iterable[str], range_s: float, **labels: str) -> str:
     """The raw samples of the last `range_s`, no alignment."""
-    return f"{selector(metric, **labels)}[{_duration(range_s)}]"
+    return within(selector(metric, **labels), range_s)
+
+
+def within(selected: str, range_s: float) -> str:
+    """The raw samples that a selector finds in the last `range_s`."""
+    return f"{selected}[{_duration(range_s)}]"
+
+
+def last_within(selected: str, range_s: float) -> str:
+    """The last raw sample of each series that a selector finds in the last `range_s`."""
+    return f"last_over_time({within(selected, range_s)})"
+
+
+def live_values(metric: str, by: Iterable[str], **labels: str) -> str:
+    """Each counter as it stands in series that are still being scraped."""
+    return f"max by ({','.join(by)}) ({selector(metric, **labels)})"
 
 
 def increase(metric: str, range_s: float, **labels: str) -> str:
@@ -49,8 +98,24 @@ def increase(metric: str, range_s: float, **labels: str) -> str:
 
 
 def last_scrape(metric: str, **labels: str) -> str:
-    """When the series was last scraped, as its value."""
-    return f"max(timestamp({selector(metric, **labels)}))"
+    """When each series that is still being scraped was scraped last, as its value."""
+    return f"timestamp({selector(metric, **labels)})"
+
+
+def values_of(label: str, metric: str, **labels: str) -> str:
+    """Which values a label has, for each revision."""
+    return f"count by (revision,{label}) ({selector(metric, **labels)})"
+
+
+def for_revision(selected: str, revision: str) -> str:
+    """A selector that a user wrote, for one revision."""
+    return selected.replace(REVISION_PLACE, revision)
+
+
+def one_of(values: Iterable[str]) -> str:
+    """A regular expression that matches exactly these values."""
+    escaped = ("".join(f"[{sign}]" if sign in _SPECIAL else sign for sign in value) for value in values)
+    return "|".join(escaped)
 
 
 def parse(body: bytes) -> tuple[Series, ...]:
@@ -58,7 +123,8 @@ def parse(body: bytes) -> tuple[Series, ...]:
     try:
         answer = json.loads(body)
         if answer["status"] != "success":
-            raise Refused(f"{answer.get('errorType', 'error')}: {answer.get('error', '')}")
+            words = f"{answer.get('errorType', 'error')}: {answer.get('error', '')}"
+            raise TooLarge(words) if _TOO_MANY in words else Refused(words)
         data = answer["data"]
         return tuple(_series(data["resultType"], data["result"]))
     except (ValueError, KeyError, TypeError) as error:

@@ -15,6 +15,69 @@ Confusion = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """Counters of somebody else's exporter for one gate: role → PromQL selector with `$revision` in it.
+
+    `by_label`: they count labels as those arrive, so they are read at the block's own times; else they count requests,
+    and are read at the times these were made.
+    """
+
+    gate: str
+    selectors: tuple[tuple[str, str], ...]
+    by_label: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What the gates want counted besides the confusion cells and late labels; nothing else is asked for.
+
+    From the collector: `audit` cells, `scores` (log-odds buckets), `loss` (count, sum, sum of squares). From the pods:
+    `served` rows by predicted class, `errors`, `within` these latency bounds (seconds), `inputs` and `confidence` bins.
+    """
+
+    audit: bool = False
+    scores: bool = False
+    loss: bool = False
+    served: bool = False
+    errors: bool = False
+    within: tuple[float, ...] = ()
+    inputs: bool = False
+    confidence: bool = False
+    foreign: tuple[Foreign, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """Log loss of matured labels in nats: count, sum, sum of squares."""
+
+    count: int
+    sum: float
+    sumsq: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What was counted of one arm; what nobody asked for, or nobody exports, is empty or None.
+
+    `late`: labels by upper bound of their delay in seconds. `scores`: class → "0" and "1" → buckets, ascending.
+    `requests`: (without error, all). `within`: latency bound → (requests under it, all). `inputs`: feature → rows per
+    bin. `confidence`: rows per bucket. `foreign`: gate → role → count.
+    """
+
+    confusion: Confusion = field(default_factory=dict)
+    audit: Confusion = field(default_factory=dict)
+    late: Mapping[str, int] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    loss: Loss | None = None
+    served: Mapping[str, int] = field(default_factory=dict)
+    requests: tuple[int, int] | None = None
+    within: Mapping[float, tuple[int, int]] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    confidence: tuple[int, ...] = ()
+    foreign: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Boundary:
     """The scrape at which a cluster's last block ended.
 
@@ -49,6 +112,7 @@ class BaselineQuery:
     asked_at: float = 0.0
     served_window_s: float = 600.0
     history_window_s: float = 3600.0
+    needs: Needs = Needs()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +134,7 @@ class BlockQuery:
     since: Boundary | None
     label_delay_s: float
     asked_at: float = 0.0
+    needs: Needs = Needs()
 
 
 Query = BaselineQuery | BlockQuery
@@ -80,26 +145,30 @@ class Baseline:
     """Answer to a `BaselineQuery`: rows served, the stable arm's history, and every class the stable's cells name.
 
     The collector exports all cells at zero once a revision is registered, so `classes` is complete without a label.
+    `history` is one whole; `parts` are the same window in consecutive parts, with what pods count, for the dispersion.
     """
 
     query: BaselineQuery
     rows: int
-    history: Confusion
+    history: Counts
     classes: tuple[str, ...] = ()
+    parts: tuple[Counts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """Answer to a `BlockQuery`: increments between two scrapes, and the boundary where the next block begins.
 
-    `complete` says that the window has closed and nothing more will mature in it.
+    `complete` says that the window has closed and nothing more will mature in it. `edges`: latency bound asked for →
+    bucket edge that was counted, where there is no edge at the bound itself.
     """
 
     query: BlockQuery
     boundary: Boundary
-    stable: Confusion = field(default_factory=dict)
-    canary: Confusion = field(default_factory=dict)
+    stable: Counts = Counts()
+    canary: Counts = Counts()
     complete: bool = False
+    edges: Mapping[float, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from math import ceil
 from pilotage.api.reasons import Reason
 from pilotage.api.times import format_time, seconds
 from pilotage.api.types import DeploymentSpec, RolloutRecord, WaveEvidence
-from pilotage.evidence.reading import Baseline, Block, BlockQuery
+from pilotage.evidence.reading import Baseline, Block, BlockQuery, Counts
 from pilotage.plan.baselines import begin
 from pilotage.plan.looks import query_for, with_evidence
 from pilotage.plan.progress import baseline_for, is_watched
@@ -64,7 +64,7 @@ def as_watched(scene: Scene, draft: Draft) -> Scene:
     if not draft.is_first or scene.analysis is None:
         return scene
     blank = tuple(
-        replace(each, history={}, classes=tuple(sorted({*each.classes, *each.history})))
+        replace(each, history=Counts(), parts=(), classes=tuple(sorted({*each.classes, *each.history.confusion})))
         if isinstance(each, Baseline)
         else each
         for each in scene.observed.readings

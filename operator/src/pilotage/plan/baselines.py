@@ -13,6 +13,7 @@ from pilotage.api.reasons import Reason
 from pilotage.api.types import Json, RolloutRecord, WaveEvidence
 from pilotage.evidence.reading import Baseline
 from pilotage.gate import Analysis, GateSpecError
+from pilotage.plan.counting import history_of
 from pilotage.plan.scene import Draft, Obstacle, Scene
 
 
@@ -48,7 +49,7 @@ def begin(
             scene.analysis,
             classes=classes,
             shares={name: float(max(found[name].rows, 1)) for name in clusters},
-            history={name: [{"confusion": found[name].history}] for name in clusters},
+            history={name: history_of(scene.analysis, found[name]) for name in clusters},
             # A wave of late joiners beyond those planned spends beta/planned on top (placement.py).
             wave=min(number, rollout.planned_waves),
             waves=rollout.planned_waves,
@@ -60,8 +61,8 @@ def begin(
 
 
 def _classes(baseline: Baseline) -> set[str]:
-    cells = {name for row in baseline.history.values() for name in row}
-    return {*baseline.classes, *baseline.history, *cells}
+    confusion = baseline.history.confusion
+    return {*baseline.classes, *confusion, *(name for row in confusion.values() for name in row)}
 
 
 def _carried(draft: Draft, rollout: RolloutRecord, wave: str) -> Mapping[str, Json] | None:

@@ -11,7 +11,9 @@ from dataclasses import replace
 
 from pilotage.api.types import RolloutRecord
 from pilotage.evidence.reading import BaselineQuery, BlockQuery, Query
+from pilotage.plan.bake import as_watched
 from pilotage.plan.baselines import baselines
+from pilotage.plan.counting import needs_of_history
 from pilotage.plan.looks import query_for
 from pilotage.plan.progress import baseline_for, is_watched
 from pilotage.plan.scene import Draft, Scene
@@ -27,6 +29,7 @@ def questions(scene: Scene, draft: Draft) -> tuple[tuple[Query, ...], float | No
     rollout = draft.active
     if rollout is None or scene.analysis is None or not is_watched(scene, draft, rollout):
         return (), None
+    scene = as_watched(scene, draft)
     wanted = [*_baseline_queries(scene, draft, rollout), *_block_queries(scene, draft, rollout)]
     due = [query for query, at in wanted if at <= scene.now]
     later = [at for _, at in wanted if at > scene.now]
@@ -41,7 +44,7 @@ def _interval(scene: Scene) -> float:
 
 def _baseline_queries(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Iterator[tuple[Query, float]]:
     upcoming = baseline_for(scene, draft)
-    if upcoming is None:
+    if upcoming is None or scene.analysis is None:
         return
     clusters = upcoming[1]
     found = baselines(scene, rollout, clusters)
@@ -55,6 +58,7 @@ def _baseline_queries(scene: Scene, draft: Draft, rollout: RolloutRecord) -> Ite
             model=scene.metadata.name,
             stable=draft.status.stable_revision or rollout.revision,
             asked_at=scene.now,
+            needs=needs_of_history(scene.analysis),
         )
         yield query, _next_time(scene, query, rollout.started_at)
 

@@ -1,0 +1,63 @@
+"""A verdict as it is written down: estimates, bounds and labels per gate, and what they do not rest on.
+
+What people read in the ModelRevision and nothing decides on but by its words. Knows no wave and no reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from pilotage.api.types import Difference, GateResult, WaveEvidence
+from pilotage.gate import GateSpec, GateVerdict, Mode, Verdict
+from pilotage.plan.counting import note_on
+
+
+def judged(
+    entry: WaveEvidence, verdict: Verdict, gates: Iterable[GateSpec], edges: Mapping[float, float]
+) -> WaveEvidence:
+    """The evidence with what the verdict says; `edges`: latency bounds that were rounded down."""
+    specs = {gate.name: gate for gate in gates}
+    results = tuple(_result(gate, specs[gate.name], edges) for gate in verdict.gates.values())
+    return replace(
+        entry, verdict=str(verdict.state), reason=verdict.reason, step_ready=verdict.step_ready, gates=results
+    )
+
+
+def watched(
+    entry: WaveEvidence, verdict: Verdict, gates: Iterable[GateSpec], edges: Mapping[float, float]
+) -> WaveEvidence:
+    """Figures as they are now under the verdict that was decided on."""
+    now = {gate.name: gate for gate in judged(entry, verdict, gates, edges).gates}
+    kept = tuple(
+        replace(now[gate.name], verdict=gate.verdict, reason=gate.reason) if gate.name in now else gate
+        for gate in entry.gates
+    )
+    return replace(entry, gates=kept)
+
+
+def _result(gate: GateVerdict, spec: GateSpec, edges: Mapping[float, float]) -> GateResult:
+    difference = gate.difference
+    return GateResult(
+        name=gate.name,
+        verdict=str(gate.state),
+        reason=gate.reason,
+        estimate=_short(gate.estimate),
+        lower=_short(gate.lower),
+        upper=_short(gate.upper),
+        log_e_pass=_short(gate.log_e_pass),
+        log_e_fail=_short(gate.log_e_fail),
+        labels_stable=sum(gate.labels["stable"].values()),
+        labels_canary=sum(gate.labels["canary"].values()),
+        stable=_short(gate.stable),
+        difference=None
+        if difference is None
+        else Difference(**{bound: _short(difference.get(bound)) for bound in ("estimate", "lower", "upper")}),
+        advisory=spec.mode is Mode.ADVISORY,
+        eta_s=None if gate.eta is None else float(round(gate.eta)),
+        note=note_on(spec, edges),
+    )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
