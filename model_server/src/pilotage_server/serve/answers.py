@@ -35,8 +35,7 @@ class InferWriter:
         self._datatype = model.label_datatype
         self._classes = len(model.labels)
         self._head = {"model_name": model.name, "model_version": model.revision}
-        self._bytes = [_length_prefixed(str(label)) for label in model.labels]
-        self._numbers = np.array(model.labels, dtype="<i8") if self._datatype == "INT64" else None
+        self._model = model
 
     def write(self, request: InferRequest, answered: Answered) -> tuple[Headers, bytes]:
         """Write the outputs asked for, in row-major order; binary ones stand behind the JSON."""
@@ -61,7 +60,8 @@ class InferWriter:
             content: Any = flat.astype("<f8", copy=False).tobytes() if output.binary else flat
         else:
             described = {"name": output.name, "datatype": self._datatype, "shape": [rows]}
-            content = self._packed(predictions.predicted) if output.binary else self._named(predictions.predicted)
+            predicted = predictions.predicted
+            content = self._packed(predicted) if output.binary else self._named(predicted)
         if not output.binary:
             return {**described, "data": content}
         tails.append(content)
@@ -72,9 +72,14 @@ class InferWriter:
         return [labels[index] for index in predicted.tolist()]
 
     def _packed(self, predicted: NDArray[np.int64]) -> bytes:
-        if self._numbers is not None:
-            return self._numbers[predicted].tobytes()
-        return b"".join(self._bytes[index] for index in predicted.tolist())
+        return packed_labels(self._model, predicted)
+
+
+def packed_labels(model: ServedModel, predicted: NDArray[np.int64]) -> bytes:
+    """Classes [n] as the binary extension writes them: int64, or texts behind their lengths of 4 bytes."""
+    if model.label_datatype == "INT64":
+        return np.array(model.labels, dtype="<i8")[predicted].tobytes()
+    return b"".join(_length_prefixed(str(model.labels[index])) for index in predicted.tolist())
 
 
 def _length_prefixed(text: str) -> bytes:
@@ -87,7 +92,7 @@ def server_metadata() -> bytes:
     return orjson.dumps({"name": "pilotage-server", "version": __version__, "extensions": EXTENSIONS})
 
 
-def model_metadata(model: ServedModel) -> bytes:
+def model_metadata(model: ServedModel) -> dict[str, Any]:
     """`GET /v2/models/<model>`; `parameters` hold texts and numbers only, as the protocol asks."""
     manifest = model.bundle.manifest
     parameters: Mapping[str, str] = {
@@ -98,16 +103,14 @@ def model_metadata(model: ServedModel) -> bytes:
         "classes": orjson.dumps(manifest.classes).decode(),
         "features": orjson.dumps([feature.name for feature in manifest.features]).decode(),
     }
-    return orjson.dumps(
-        {
-            "name": model.name,
-            "versions": [model.revision],
-            "platform": f"pilotage_{manifest.backend.value.partition('-')[0]}",
-            "inputs": [{"name": "input", "datatype": "FP64", "shape": [-1, len(manifest.features)]}],
-            "outputs": [
-                {"name": "predict", "datatype": model.label_datatype, "shape": [-1]},
-                {"name": "predict_proba", "datatype": "FP64", "shape": [-1, len(manifest.classes)]},
-            ],
-            "parameters": parameters,
-        }
-    )
+    return {
+        "name": model.name,
+        "versions": [model.revision],
+        "platform": f"pilotage_{manifest.backend.value.partition('-')[0]}",
+        "inputs": [{"name": "input", "datatype": "FP64", "shape": [-1, len(manifest.features)]}],
+        "outputs": [
+            {"name": "predict", "datatype": model.label_datatype, "shape": [-1]},
+            {"name": "predict_proba", "datatype": "FP64", "shape": [-1, len(manifest.classes)]},
+        ],
+        "parameters": parameters,
+    }

@@ -55,9 +55,7 @@ class DataApp:
         self._lifecycle = lifecycle
         self._feedback = feedback
         self._body_bytes = limits.body_bytes
-        self._signature = Signature(
-            features=tuple(feature.name for feature in model.bundle.manifest.features), max_rows=limits.rows
-        )
+        self._signature = Signature.of(model, limits)
         self._model = model
         self._writer = InferWriter(model)
         self._pages = Pages(model, lifecycle)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from pilotage_server.document import nearest
 from pilotage_server.serve.body import Body
 from pilotage_server.serve.errors import Reason, Rejected
+from pilotage_server.serve.model import ServedModel
+from pilotage_server.serve.settings import Limits
 from pilotage_server.serve.tensors import Tail, Tensor, parameters_of
 
 
@@ -48,6 +50,12 @@ class Signature:
 
     features: tuple[str, ...]
     max_rows: int
+
+    @classmethod
+    def of(cls, model: ServedModel, limits: Limits) -> Signature:
+        """What a served model takes under these limits."""
+        features = tuple(feature.name for feature in model.bundle.manifest.features)
+        return cls(features=features, max_rows=limits.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class Pages:
         versioned = f"{base}/versions/{model.revision}"
         # Made when first asked for: reading YAML takes longer than a model's start should.
         openapi = lru_cache(maxsize=1)(lambda: openapi_document(model))
-        server, described = _page(server_metadata()), _page(model_metadata(model))
+        server, described = _page(server_metadata()), _page(orjson.dumps(model_metadata(model)))
         self._pages: dict[str, Callable[[], Reply]] = {
             "/v2": server,
             "/v2/": server,

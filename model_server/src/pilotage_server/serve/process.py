@@ -12,6 +12,7 @@ import contextlib
 import gc
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import disable_created_metrics
@@ -37,6 +38,9 @@ from pilotage_server.serve.metrics import ServerMetrics
 from pilotage_server.serve.model import ServedModel, name_model
 from pilotage_server.serve.protocol import Listener
 from pilotage_server.serve.settings import Connections, ServeSettings, SettingsRefused
+
+if TYPE_CHECKING:
+    from pilotage_server.serve.rpc import RpcServer
 
 _log = structlog.get_logger(__name__)
 
@@ -93,6 +97,8 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
     admin = Listener(AdminApp(metrics.registry, lifecycle), Connections(requests=10**9, age_s=10**9))
     admin_port = await _listen(admin, settings.host, settings.admin_port, "--admin-port")
     port = await _listen(data, settings.host, settings.port, "--port")
+    rpc = _open_rpc(settings, model, inference, metrics, lifecycle)
+    grpc_port = await rpc.start(settings.host, settings.grpc_port or 0) if rpc else None
     background = asyncio.create_task(feedback.run(), name="feedback") if feedback else None
     lifecycle.phase = Phase.READY
     metrics.ready.set(1)
@@ -105,9 +111,10 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
         host=settings.host,
         port=port,
         admin_port=admin_port,
+        grpc_port=grpc_port,
     )
     await _until_asked(lifecycle, background)
-    await _drain(settings, lifecycle, metrics, data)
+    await _drain(settings, lifecycle, metrics, data, rpc)
     if background is not None:
         background.cancel()  # last of all: feedback under way got its answers through it
         with contextlib.suppress(asyncio.CancelledError):
@@ -125,11 +132,15 @@ async def _until_asked(lifecycle: Lifecycle, background: asyncio.Task[None] | No
         background.result()
 
 
-async def _drain(settings: ServeSettings, lifecycle: Lifecycle, metrics: ServerMetrics, data: Listener) -> None:
+async def _drain(
+    settings: ServeSettings, lifecycle: Lifecycle, metrics: ServerMetrics, data: Listener, rpc: RpcServer | None
+) -> None:
     lifecycle.phase = Phase.DRAINING
     metrics.ready.set(0)
     _log.info("server.draining", drain_s=settings.shutdown.drain_s)
     await lifecycle.pause(settings.shutdown.drain_s)
+    if rpc is not None:
+        await rpc.stop(settings.shutdown.finish_s)
     cut_off = await data.stop(settings.shutdown.finish_s)
     if cut_off:
         _log.warning("server.cut_off", connections=cut_off, after_s=settings.shutdown.finish_s)
@@ -148,6 +159,20 @@ async def _listen(listener: Listener, host: str, port: int, flag: str) -> int:
         return await listener.start(host, port)
     except OSError as error:
         raise SettingsRefused(f"{flag}: {host}:{port} is not available ({error.strerror}); choose another") from error
+
+
+def _open_rpc(
+    settings: ServeSettings, model: ServedModel, inference: Inference, metrics: ServerMetrics, lifecycle: Lifecycle
+) -> RpcServer | None:
+    """Make the gRPC listener where a port is asked for; importing it costs what REST alone need not pay."""
+    if settings.grpc_port is None:
+        return None
+    try:
+        from pilotage_server.serve.rpc import RpcServer
+    except ImportError as error:
+        text = "--grpc-port: gRPC is not installed; install pilotage-server[grpc], or leave the port out"
+        raise SettingsRefused(text) from error
+    return RpcServer(model, inference, metrics, lifecycle, settings.limits)
 
 
 def _open_feedback(settings: ServeSettings, model: ServedModel, ring: KeyRing | None) -> Feedback | None:

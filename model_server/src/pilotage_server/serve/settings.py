@@ -66,12 +66,13 @@ class Pod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
-    """Everything `run_server` needs. Key folders are None where none is given."""
+    """Everything `run_server` needs. Key folders and the gRPC port are None where none is given."""
 
     bundle: Path
     host: str
     port: int
     admin_port: int
+    grpc_port: int | None
     bundle_key_dir: Path | None
     feedback_key_dir: Path | None
     allow_unsigned: bool
@@ -84,8 +85,8 @@ class ServeSettings:
 
 _KNOWN: Final = frozenset(
     {
-        "BUNDLE", "HOST", "PORT", "ADMIN_PORT", "BUNDLE_KEY_DIR", "FEEDBACK_KEY_DIR", "ALLOW_UNSIGNED", "THREADS",
-        "MAX_BODY_BYTES", "MAX_ROWS", "MAX_QUEUE_ROWS", "BATCH_ROWS",
+        "BUNDLE", "HOST", "PORT", "ADMIN_PORT", "GRPC_PORT", "BUNDLE_KEY_DIR", "FEEDBACK_KEY_DIR", "ALLOW_UNSIGNED",
+        "THREADS", "MAX_BODY_BYTES", "MAX_ROWS", "MAX_QUEUE_ROWS", "BATCH_ROWS",
         "CONNECTION_REQUESTS", "CONNECTION_SECONDS", "IDLE_SECONDS",
         "DRAIN_SECONDS", "FINISH_SECONDS", "LAST_SCRAPE_SECONDS",
     }
@@ -100,6 +101,7 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Se
         host=reader.text("HOST", "127.0.0.1"),
         port=reader.whole("PORT", 8080, low=0, high=65_535),
         admin_port=reader.whole("ADMIN_PORT", 8081, low=0, high=65_535),
+        grpc_port=reader.optional("GRPC_PORT", low=0, high=65_535),
         bundle_key_dir=reader.path("BUNDLE_KEY_DIR", also="PILOTAGE_BUNDLE_KEY_DIR"),
         feedback_key_dir=reader.path("FEEDBACK_KEY_DIR", also="PILOTAGE_FEEDBACK_KEY_DIR"),
         allow_unsigned=reader.flag("ALLOW_UNSIGNED"),
@@ -174,6 +176,9 @@ class _Reader:
             self._mistakes.append(f"{name}: {value!r} is not a whole number from {low} to {high}")
             return default
         return int(value)
+
+    def optional(self, key: str, *, low: int, high: int) -> int | None:
+        return None if self._find(key)[1] is None else self.whole(key, low, low=low, high=high)
 
     def seconds(self, key: str, default: float) -> float:
         name, value = self._find(key)

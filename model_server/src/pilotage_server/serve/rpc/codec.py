@@ -1,0 +1,100 @@
+"""gRPC messages to the same requests and answers as JSON has: one set of rules, one set of complaints.
+
+Tensors come as typed contents or as raw little-endian bytes, never both; an answer is raw exactly when its request
+was. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from pilotage_server.serve.answers import model_metadata, packed_labels
+from pilotage_server.serve.errors import Reason, Rejected
+from pilotage_server.serve.infer import InferRequest, Kind, Signature, read_outputs, read_tensors
+from pilotage_server.serve.inference import Answered
+from pilotage_server.serve.model import ServedModel
+from pilotage_server.serve.rpc.messages import message
+
+_CONTENTS: Final[Mapping[str, str]] = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
+
+
+def read_request(request: Any, signature: Signature) -> InferRequest:
+    """Check a `ModelInferRequest`; raises `Rejected`."""
+    raw = list(request.raw_input_contents)
+    if raw and len(raw) != len(request.inputs):
+        raise Rejected(
+            Reason.BODY, f"raw_input_contents: {len(raw)} for {len(request.inputs)} inputs; send one for each, or none"
+        )
+    if not request.inputs:
+        raise Rejected(Reason.BODY, "inputs: is empty; send a tensor")
+    inputs = [_tensor(tensor, raw[i] if raw else None) for i, tensor in enumerate(request.inputs)]
+    outputs = [{"name": output.name} for output in request.outputs]
+    return InferRequest(
+        id=request.id or None,
+        rows=read_tensors(inputs, b"".join(raw), signature),
+        outputs=read_outputs(outputs, binary=bool(raw)),
+    )
+
+
+def write_answer(model: ServedModel, request: InferRequest, answered: Answered) -> Any:
+    """A `ModelInferResponse`."""
+    response = message("ModelInferResponse")(
+        model_name=model.name, model_version=model.revision, id=request.id or "", parameters=_parameters(answered)
+    )
+    predictions = answered.predictions
+    for output in request.outputs:
+        tensor = response.outputs.add(name=output.name)
+        content: Any
+        if output.kind is Kind.PREDICT_PROBA:
+            values = predictions.probabilities.astype("<f8", copy=False)
+            tensor.datatype, shape, field, content = "FP64", values.shape, "fp64_contents", values.reshape(-1)
+        else:
+            labels = [model.labels[index] for index in predictions.predicted.tolist()]
+            tensor.datatype, shape = model.label_datatype, (len(labels),)
+            field = "int64_contents" if tensor.datatype == "INT64" else "bytes_contents"
+            content = labels if tensor.datatype == "INT64" else [str(label).encode() for label in labels]
+        tensor.shape.extend(shape)
+        if output.binary:
+            is_array = isinstance(content, np.ndarray)
+            packed = content.tobytes() if is_array else packed_labels(model, predictions.predicted)
+            response.raw_output_contents.append(packed)
+        else:
+            getattr(tensor.contents, field).extend(content)
+    return response
+
+
+def write_metadata(model: ServedModel) -> Any:
+    """A `ModelMetadataResponse`."""
+    described = model_metadata(model)
+    return message("ModelMetadataResponse")(**{key: value for key, value in described.items() if key != "parameters"})
+
+
+def _tensor(tensor: Any, raw: bytes | None) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+    if raw is not None:
+        return described | {"parameters": {"binary_data_size": len(raw)}}
+    field = _CONTENTS.get(tensor.datatype)
+    return described | {"data": list(getattr(tensor.contents, field)) if field else []}
+
+
+def _parameters(answered: Answered) -> dict[str, Any]:
+    parameter = message("InferParameter")
+    return {
+        name: parameter(bool_param=value) if isinstance(value, bool) else parameter(string_param=value)
+        for name, value in answered.parameters.items()
+    }
