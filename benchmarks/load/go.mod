@@ -1,0 +1,3 @@
+module pilotage.dev/benchmarks/load
+
+go 1.26
