@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pilotage.gate.arm import ArmCounts
+from pilotage.gate.arm import ArmCounts, Moments
 from pilotage.gate.composite import CompositeTest
+from pilotage.gate.composite_interval import difference_interval, metric_interval
 from pilotage.gate.composites import composite_test
 from pilotage.gate.engine import Arms, Kind, Look, Opening, Scope, plus, start_share
+from pilotage.gate.estimates import estimate
 from pilotage.gate.gaussian import Weighed, grid, log_e_fail, log_e_pass, reach_below
 from pilotage.gate.packing import pack, unpack
 from pilotage.gate.spec import Average, GateSpec, Metric
@@ -311,3 +313,77 @@ def test_on_the_boundary_neither_side_speaks_too_often(name):
     passed, failed = on_boundary(test, 20, 40, draw)
     assert passed <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
     assert failed <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
+
+
+def interval_misses(seed: int, runs: int) -> tuple[int, int, int, int]:
+    """Of canary .90 and stable .95: how often an interval ever lay above, below the truth; of metric and difference."""
+    gate = GateSpec(name="g", metric=Metric.F1, average=Average.MACRO, margin=0.05)
+    missed = [0, 0, 0, 0]
+    for run in range(runs):
+        rng = np.random.default_rng((seed, run))
+        course, ever = Course(a_test()), [False] * 4
+        for _ in range(25):
+            course.sees(arms(rng, 40, 0.90, 0.95))
+            mix = [(1.0, course.before["aws"]["canary"])]
+            found = metric_interval(gate, CLASSES, mix, scale=0.05, alpha=0.05, beta=0.05)
+            apart = difference_interval(gate, course.test, course.state, alpha=0.05, beta=0.05)
+            for at, (interval, truth) in enumerate(((found, 0.90), (apart, -0.05))):
+                if interval is not None:
+                    assert interval.lower <= interval.estimate <= interval.upper
+                    ever[2 * at] |= interval.lower > truth
+                    ever[2 * at + 1] |= interval.upper < truth
+        missed = [count + miss for count, miss in zip(missed, ever, strict=True)]
+    return tuple(missed)
+
+
+def test_intervals_hold_the_truth_at_every_look():
+    assert max(interval_misses(30, 30)) <= 30 * (0.05 + 3 * np.sqrt(0.05 * 0.95 / 30))
+
+
+def test_an_interval_agrees_with_the_evidence_and_shows_the_estimate():
+    rng = np.random.default_rng(31)
+    gate = GateSpec(name="g", metric=Metric.F1, average=Average.MACRO, margin=0.05)
+    course = Course(a_test())
+    assert difference_interval(gate, course.test, course.state, alpha=0.05, beta=0.05) is None
+    passed = False
+    for _ in range(40):
+        course.sees(arms(rng, 40, 0.92, 0.92))
+        apart = difference_interval(gate, course.test, course.state, alpha=0.05, beta=0.05)
+        if apart is not None:
+            assert (apart.lower > -0.05) == (course.passing > NEEDED)
+            passed |= apart.lower > -0.05
+    assert passed
+    mix = [(1.0, course.before["aws"]["canary"])]
+    found = metric_interval(gate, CLASSES, mix, scale=0.05, alpha=0.05, beta=0.05)
+    assert found.estimate == estimate(gate, CLASSES, mix)
+    assert 0.85 < found.lower < found.estimate < found.upper < 0.97
+
+
+def test_the_interval_of_a_loss_stands_in_its_own_sign():
+    rng = np.random.default_rng(32)
+    gate = GateSpec(name="g", metric=Metric.LOG_LOSS, ceiling=0.5, margin=0.1)
+    course = Course(composite_test(gate, Kind.MARGIN, classes=CLASSES, scopes=a_test().scopes))
+
+    def losses(mean: float) -> ArmCounts:
+        x = rng.gamma(1.0, mean, 400)
+        return ArmCounts(means={"g": Moments(count=400, sum=float(x.sum()), sumsq=float((x**2).sum()))})
+
+    for _ in range(10):
+        course.sees({"aws": {"canary": losses(0.35), "stable": losses(0.30)}})
+    mix = [(1.0, course.before["aws"]["canary"])]
+    found = metric_interval(gate, CLASSES, mix, scale=0.05, alpha=0.05, beta=0.05)
+    apart = difference_interval(gate, course.test, course.state, alpha=0.05, beta=0.05)
+    assert 0.25 < found.lower < found.estimate < found.upper < 0.45
+    assert found.estimate == pytest.approx(0.35, abs=0.03)
+    assert -0.1 < apart.lower < apart.estimate < apart.upper < 0.2
+    assert apart.estimate == pytest.approx(0.05, abs=0.04)
+    assert course.passing > 0
+
+
+def test_too_few_labels_show_the_estimate_and_the_whole_span():
+    gate = GateSpec(name="g", metric=Metric.F1, average=Average.MACRO, floor=0.9)
+    mix = [(1.0, ArmCounts(confusion={"a": {"a": 3}, "b": {"b": 2, "a": 1}, "c": {"c": 4}}))]
+    found = metric_interval(gate, CLASSES, mix, scale=0.05, alpha=0.05, beta=0.05)
+    assert (found.lower, found.upper) == (0.0, 1.0)
+    assert found.estimate == estimate(gate, CLASSES, mix)
+    assert metric_interval(gate, CLASSES, [(1.0, ArmCounts())], scale=0.05, alpha=0.05, beta=0.05) is None

@@ -52,24 +52,21 @@ class ConfusionStatistic:
 
     def as_if_at(self, strata: Strata, target: float | None) -> Reading | None:
         """The plain estimate with the larger of the variances as seen and as tilted down to the target."""
-        if target is None:
-            return self.with_one_more_error(strata)
         parts = [_Stratum(weight, cells, self.classes) for weight, cells in strata]
         plain = self._read(parts, 0.0)
-        if plain is None or plain.value <= target:
+        if target is None and plain is not None:
+            return self.with_one_more_error(strata, plain)
+        if plain is None or target is None or plain.value <= target:
             return plain
         tilted = self._read(parts, self._tilt(_mixed(parts), target))
         if tilted is None:
             return None
         return Reading(value=plain.value, variance=max(plain.variance, tilted.variance))
 
-    def with_one_more_error(self, strata: Strata) -> Reading | None:
+    def with_one_more_error(self, strata: Strata, plain: Reading) -> Reading | None:
         """The plain estimate; the variance with one more error in each row, spread over its columns and the mix."""
-        plain = self.plain(strata)
         guarded = self.plain([(weight, _one_more(cells, self.classes, weight)) for weight, cells in strata])
-        if plain is None or guarded is None:
-            return None
-        return Reading(value=plain.value, variance=guarded.variance)
+        return None if guarded is None else Reading(value=plain.value, variance=guarded.variance)
 
     def _read(self, parts: list["_Stratum"], towards_chance: float) -> Reading | None:
         margins = _mixed(parts).tilted(towards_chance)

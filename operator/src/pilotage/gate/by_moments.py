@@ -59,9 +59,9 @@ class MeanStatistic:
         """Minus the mean and its variance with one more row at the worst loss."""
         return self.plain([(weight, self._one_more(numbers, weight)) for weight, numbers in strata])
 
-    def with_one_more_error(self, strata: Strata) -> Reading | None:
+    def with_one_more_error(self, strata: Strata, plain: Reading) -> Reading | None:
         """As it is: where stable has been lucky, the difference is smaller."""
-        return self.plain(strata)
+        return plain
 
     def _one_more(self, numbers: Numbers, share: float) -> Numbers:
         count, total, squares, *rest = numbers

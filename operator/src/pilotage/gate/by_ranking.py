@@ -38,9 +38,12 @@ class RankingStatistic:
         found: list[float] = []
         for name in self.classes:
             scores = counts.buckets.get(name)
-            for side in ((), ()) if scores is None else (scores.negatives, scores.positives):
+            if scores is None:
+                found += [0] * (2 * self.buckets)
+                continue
+            for side in (scores.negatives, scores.positives):
                 width = len(side) // self.buckets
-                found += [sum(side[b * width : (b + 1) * width]) for b in range(self.buckets)]
+                found += side if width == 1 else [sum(side[b * width : (b + 1) * width]) for b in range(self.buckets)]
         return tuple(found)
 
     def labels(self, numbers: Numbers) -> int:
@@ -78,9 +81,9 @@ class RankingStatistic:
         """Estimate and variance with one more positive scored lowest and one more negative scored highest."""
         return self.plain([(weight, self._one_more(numbers, weight)) for weight, numbers in strata])
 
-    def with_one_more_error(self, strata: Strata) -> Reading | None:
+    def with_one_more_error(self, strata: Strata, plain: Reading) -> Reading | None:
         """As it is: where stable has been lucky, the difference is smaller."""
-        return self.plain(strata)
+        return plain
 
     def _averaged(self, ranked: Sequence["_OneVersusRest"]) -> Reading:
         weights = [one.support if self.by_support else 1.0 for one in ranked]

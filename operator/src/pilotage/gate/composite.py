@@ -241,6 +241,8 @@ class CompositeTest:
 
     def _stratum(self, state: CompositeState, look: Look) -> Sums:
         after = self._sums(look.after)
+        if state.base is None and not look.turned:
+            return after
         base = state.base if state.base is not None else self._sums(look.turned)
         return {
             arm: {name: _minus(numbers, base[arm][name]) for name, numbers in sums.items()}
@@ -248,7 +250,7 @@ class CompositeTest:
         }
 
     def _sums(self, arms: Arms) -> Sums:
-        names = [name for name, _ in self.scopes[0].weights]
+        names = dict.fromkeys(name for scope in self.scopes for name, _ in scope.weights)
         nothing = ArmCounts()
         return {
             arm: {name: self.statistic.numbers(arms.get(name, {}).get(arm, nothing)) for name in names}

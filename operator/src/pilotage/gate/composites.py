@@ -29,7 +29,7 @@ def composite_test(gate: GateSpec, kind: Kind, *, classes: Sequence[str], scopes
     statistic = statistic_of(gate, classes, clusters=len(scopes[0].weights))
     sign = -1.0 if gate.is_loss else 1.0
     bound = -(gate.margin or 0.0) if kind is Kind.MARGIN else sign * (gate.limit or 0.0)
-    reach = _reach(gate, classes)
+    reach = reach_of(gate, classes)
     return CompositeTest(
         kind=kind,
         scopes=tuple(scopes),
@@ -84,7 +84,8 @@ def _scale(gate: GateSpec, kind: Kind, past: float | None, reach: float) -> floa
     return min(max(abs(past + ceiling), _LOSS_SHARE / 4 * ceiling), 5 * _LOSS_SHARE * ceiling)
 
 
-def _reach(gate: GateSpec, classes: Sequence[str]) -> float:
+def reach_of(gate: GateSpec, classes: Sequence[str]) -> float:
+    """The most that the metric can be, and that two arms can differ by."""
     match gate.metric:
         case Metric.LOG_LOSS:
             return WORST_LOG_LOSS

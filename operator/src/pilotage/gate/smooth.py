@@ -58,8 +58,8 @@ class Statistic(Protocol):
         None as target: with one more of the worst outcomes.
         """
 
-    def with_one_more_error(self, strata: Strata) -> Reading | None:
-        """Stable, read cautiously: the plain estimate, the variance after one more error."""
+    def with_one_more_error(self, strata: Strata, plain: Reading) -> Reading | None:
+        """Stable, read cautiously: its plain reading, with the variance after one more error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def against_stable(statistic: Statistic, canary: Strata, stable: Strata, bound: 
     n1, n0 = _labels(statistic, canary), _labels(statistic, stable)
     # Where both would stand if the canary were exactly that much worse, given what both have shown.
     target = (n0 * theirs.value + n1 * (ours.value - bound)) / (n0 + n1) + bound
-    cautious, careful = statistic.as_if_at(canary, target), statistic.with_one_more_error(stable)
+    cautious, careful = statistic.as_if_at(canary, target), statistic.with_one_more_error(stable, theirs)
     if cautious is None or careful is None:
         return None
     return _look(
