@@ -85,7 +85,7 @@ def breaches(memory: Coverage, gates: Sequence[GateSpec], labels: Labels) -> lis
     for place, k, draws in _guilty(by_arm):
         about = [gate for gate in asking if k == "" or precision_class(gate) in (None, k)]
         found.append(breach(Condition.COVERAGE_DIFFERS, _told_by_arm(memory, place, k, draws), about))
-    for place, k, draws in _guilty(by_class):
+    for place, k, draws in _guilty(by_class)[:1]:  # all of them touch the same gates
         about = [gate for gate in asking if not is_given_prediction(gate)]
         found.append(breach(Condition.COVERAGE_BY_PREDICTION, _told_by_class(memory, place, k, draws), about))
     return [one for one in found if one.passes]
@@ -157,10 +157,10 @@ def _closed(memory: Coverage, name: str, classes: Sequence[str], places: int) ->
         for k, rows in held.served[arm].items():
             # Labels may be scraped a moment before their rows: what is too many waits for the next block.
             hits[arm][k] = min(rows, carried[arm].get(k, 0))
-            carried[arm][k] = min(carried[arm].get(k, 0) - hits[arm][k], rows)
+            carried[arm][k] = carried[arm].get(k, 0) - hits[arm][k]
     for k in sorted({*held.served["stable"], *held.served["canary"]}):
         cells[k] = _with_block(cells[k], k, held.served, hits)
-    left = {arm: {k: n for k, n in carried[arm].items() if n and k in held.served[arm]} for arm in ARMS}
+    left = {arm: {k: n for k, n in carried[arm].items() if n} for arm in ARMS}
     waiting = {**memory.pending, name: Pending(labelled=left)}
     return Coverage(pending=waiting, cells={**memory.cells, place: cells})
 
@@ -184,12 +184,15 @@ def _by_arm(memory: Coverage) -> Iterator[tuple[str, str, Cell]]:
         yield place, "", Cell(canary=sum((cell.canary for cell in cells.values()), NONE))
 
 
-def _guilty(found: Sequence[tuple[str, str, Draws]]) -> Iterator[tuple[str, str, Draws]]:
-    """Those that differ surely and by enough, if all of them together say that some do; the worst first."""
+def _guilty(found: Sequence[tuple[str, str, Draws]]) -> list[tuple[str, str, Draws]]:
+    """Those that differ surely and by enough, if all of them together say that some do; the worst first.
+
+    All classes together speak only where no single one does.
+    """
     if log_mean(draws.log_e() for _, _, draws in found) < SURE:
-        return
+        return []
     sure = [one for one in found if one[2].log_e() >= SURE and _differs(one[2])]
-    yield from sorted(sure, key=lambda one: -one[2].log_e())
+    return sorted([one for one in sure if one[1]] or sure, key=lambda one: -one[2].log_e())
 
 
 def _differs(draws: Draws) -> bool:

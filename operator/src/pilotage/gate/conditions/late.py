@@ -83,16 +83,23 @@ def breaches(memory: Late, gates: Sequence[GateSpec]) -> list[Breach]:
 
 
 def encode(memory: Late) -> dict[str, Any]:
-    """JSON."""
-    return {name: {arm: [a.timely, dict(a.late)] for arm, a in arms.items()} for name, arms in memory.items()}
+    """JSON: labels in time of every arm, then the late ones if there are any."""
+    return {name: _encode([arms.get(arm, NONE) for arm in ARMS]) for name, arms in memory.items()}
 
 
 def decode(raw: Mapping[str, Any]) -> Late:
     """What ``encode`` wrote."""
-    return {
-        name: {arm: Arrivals(timely=timely, late=dict(late)) for arm, (timely, late) in arms.items()}
-        for name, arms in raw.items()
-    }
+    found = {}
+    for name, values in raw.items():
+        timely, late = values[: len(ARMS)], values[len(ARMS) :] or [{} for _ in ARMS]
+        arrived = {arm: Arrivals(timely=n, late=dict(of)) for arm, n, of in zip(ARMS, timely, late, strict=True)}
+        found[name] = {arm: arrivals for arm, arrivals in arrived.items() if arrivals.total}
+    return found
+
+
+def _encode(arms: Sequence[Arrivals]) -> list[Any]:
+    late = [dict(arrivals.late) for arrivals in arms]
+    return [arrivals.timely for arrivals in arms] + (late if any(late) else [])
 
 
 def _log_e(arrivals: Arrivals) -> float:

@@ -17,10 +17,13 @@ from pilotage.gate.arm import ArmCounts
 from pilotage.gate.blocks import NOTHING, Block
 from pilotage.gate.conditions.alike import SURE, log_mean
 from pilotage.gate.conditions.breach import Breach, Condition, breach
+from pilotage.gate.packing import pack, unpack
 from pilotage.gate.spec import Average, GateSpec, Metric
 
 _METRICS: Final = frozenset({Metric.PRECISION, Metric.F1, Metric.F_BETA})
 _MOST_CLASSES: Final = 12
+_DECIMALS: Final = 4
+_UNIT: Final = 10**_DECIMALS
 _TILTS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 _DEVIATIONS: Final = 3.3  # history's shares are off by more once in a thousand
 
@@ -98,26 +101,35 @@ def breaches(memory: Prevalence, gates: Sequence[GateSpec], classes: Sequence[st
     return found
 
 
-def encode(memory: Prevalence) -> dict[str, Any]:
+def encode(memory: Prevalence, classes: Sequence[str]) -> dict[str, Any]:
     """JSON."""
+    expected = [round(memory.expected.get(k, 0.0) * _UNIT) for k in classes]
     return {
-        "past": {name: dict(rows) for name, rows in memory.past.items()},
-        "expected": dict(memory.expected),
-        "met": dict(memory.met),
-        "columns": {k: dict(column) for k, column in memory.columns.items()},
+        "past": {name: pack(_row(rows, classes)) for name, rows in memory.past.items()},
+        "met": pack([*_row(memory.met, classes), *expected]),
+        "columns": {k: pack(_row(column, classes)) for k, column in memory.columns.items()},
         "taken": dict(memory.taken),
     }
 
 
-def decode(raw: Mapping[str, Any]) -> Prevalence:
+def decode(raw: Mapping[str, Any], classes: Sequence[str]) -> Prevalence:
     """What ``encode`` wrote."""
+    size, met = len(classes), unpack(raw["met"])
     return Prevalence(
-        past={name: dict(rows) for name, rows in raw["past"].items()},
-        expected=dict(raw["expected"]),
-        met=dict(raw["met"]),
-        columns={k: dict(column) for k, column in raw["columns"].items()},
+        past={name: _named(unpack(packed), classes) for name, packed in raw["past"].items()},
+        expected={k: e / _UNIT for k, e in zip(classes, met[size:], strict=True) if e},
+        met=_named(met[:size], classes),
+        columns={k: _named(unpack(packed), classes) for k, packed in raw["columns"].items()},
         taken=dict(raw["taken"]),
     )
+
+
+def _row(rows: Mapping[str, int], classes: Sequence[str]) -> list[int]:
+    return [rows.get(k, 0) for k in classes]
+
+
+def _named(row: Sequence[float], classes: Sequence[str]) -> dict[str, int]:
+    return {k: int(n) for k, n in zip(classes, row, strict=True) if n}
 
 
 def _classes(gate: GateSpec, classes: Sequence[str]) -> Sequence[str]:
@@ -131,7 +143,7 @@ def _more(memory: Prevalence, name: str, confusion: Mapping[str, Mapping[str, in
     labels, before = sum(sum(row.values()) for row in confusion.values()), sum(past.values())
     taken[name] = taken.get(name, 0) + labels
     for actual, n in past.items():
-        expected[actual] = round(expected.get(actual, 0.0) + labels * n / before, 4)
+        expected[actual] = round(expected.get(actual, 0.0) + labels * n / before, _DECIMALS)
     for actual, row in confusion.items():
         met[actual] = met.get(actual, 0) + sum(row.values())
         for predicted, n in row.items():

@@ -117,7 +117,7 @@ def encode(memory: Conditions, watched: Watched) -> dict[str, Any]:
         "selection": {source.value: selection.encode(held) for source, held in memory.selection.items()},
         "assignment": assignment.encode(memory.assignment),
         "inputs": inputs.encode(memory.inputs),
-        "prevalence": prevalence.encode(memory.prevalence) if memory.prevalence.past else {},
+        "prevalence": prevalence.encode(memory.prevalence, watched.classes) if memory.prevalence.past else {},
     }
     return {name: raw for name, raw in told.items() if raw}
 
@@ -132,5 +132,5 @@ def decode(raw: Mapping[str, Any], watched: Watched) -> Conditions:
         selection={source: selection.decode(raw["selection"][source.value]) for source in watched.sources},
         assignment=assignment.decode(raw.get("assignment", {})),
         inputs=inputs.decode(raw.get("inputs", {})),
-        prevalence=prevalence.decode(raw["prevalence"]) if "prevalence" in raw else prevalence.NONE,
+        prevalence=prevalence.decode(raw["prevalence"], watched.classes) if "prevalence" in raw else prevalence.NONE,
     )
