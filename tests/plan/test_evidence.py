@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from pilotage.api.types import StepRecord, WaveRecord
+from pilotage.api import encode
+from pilotage.api.reasons import Reason
+from pilotage.api.types import EvidenceCondition, StepRecord, WaveRecord
 from pilotage.evidence.reading import Block, BlockQuery, Counts, Window
+from pilotage.gate.conditions import Condition
 from pilotage.plan import decide
 from pilotage.plan.windows import window_from, window_of
 from support.members import Quality
@@ -153,3 +157,70 @@ def test_deciding_costs_no_query_when_nothing_is_under_way(paused):
     decision = decide(world.observed(), world.now)
 
     assert (decision.queries, decision.requeue_after_s) == ((), None)
+
+
+# ------------------------------------------------------------------------------- what the guarantee rests on, in words
+
+
+def broken_by(world: World, *conditions: EvidenceCondition) -> None:
+    """The gate's record of wave `first` says that these do not hold."""
+    obj = world.revisions[world.name_of("v2")]
+    entry = world.revision("v2").status.evidence[0]
+    changed = replace(world.revision("v2").status, evidence=(replace(entry, conditions=conditions),))
+    obj["status"] = json.loads(json.dumps(encode.revision_status(changed)))
+
+
+def events_of(world: World, reason: str) -> list[str]:
+    return [line for line in world.trace.lines if f"{reason}: " in line]
+
+
+def a_wave_on_trial() -> World:
+    world = a_world_with_v1_stable("aws")
+    world.members["aws"].labels_per_s = 0.0
+    world.apply(TWO_WAVES.serving("v2"))
+    world.run_until(lambda: world.share("aws", "v2") > 0)
+    return world
+
+
+def late(share: str) -> EvidenceCondition:
+    return EvidenceCondition(
+        type="LabelsLate", cluster="aws", message=f"{share} % came late; labelDelay 20m would fit."
+    )
+
+
+def test_what_does_not_hold_is_a_condition_and_one_event_when_it_begins():
+    world = a_wave_on_trial()
+
+    broken_by(world, late("9"))
+    world.run(1)
+    assert (world.condition("Gated"), world.reason("Gated")) == ("False", "LabelsLate")
+    writes = world.hub_writes
+    broken_by(world, late("8.5"))
+    world.run(1)
+
+    assert len(events_of(world, "LabelsLate")) == 1
+    assert world.hub_writes == writes, "another figure is no other state"
+
+    broken_by(world)
+    world.run(1)
+    assert (world.condition("Gated"), world.reason("Gated")) == ("True", "Gated")
+
+
+def test_a_second_thing_that_does_not_hold_is_an_event_of_its_own():
+    world = a_wave_on_trial()
+    split = EvidenceCondition(type="SplitDiffers", cluster="aws", message="21 % of the requests instead of 10 %")
+
+    broken_by(world, late("9"))
+    world.run(1)
+    broken_by(world, late("9"), split)
+    world.run(1)
+
+    assert world.reason("Gated") == "LabelsLate"
+    assert len(events_of(world, "LabelsLate")) == len(events_of(world, "SplitDiffers")) == 1
+    message = next(c.message for c in world.status.conditions if c.type == "Gated")
+    assert "wave first in aws: 9 % came late" in message
+    assert "21 % of the requests" in message
+
+
+def test_every_condition_of_the_gate_is_a_reason_that_docs_explain():
+    assert {condition.value for condition in Condition} <= {reason.value for reason in Reason}

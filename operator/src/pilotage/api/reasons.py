@@ -51,7 +51,8 @@ class Reason(StrEnum):
     STEP_STARTED = "StepStarted", "A canary weight was asked for."
     STEP_OBSERVED = "StepObserved", "The weight is in effect in every cluster of the wave."
     STEP_COMPLETED = "StepCompleted", "The step's labels, pause and verdict let the rollout go on."
-    WAVE_PASSED = "WavePassed", "Every gate passed: the wave's clusters serve the new revision fully."
+    GATE_PASSED = "GatePassed", "Every gate of the wave passed; the event has the figures."
+    WAVE_PASSED = "WavePassed", "The wave's clusters serve the new revision fully."
     BAKING = "Baking", "The revision serves fully everywhere and is watched on; stable is kept until the bake ends."
     WAITING_FOR_PODS = "WaitingForPods", "Pods of the revision are not ready yet."
     WAITING_FOR_WEIGHT = "WaitingForWeight", "The traffic weight asked for is not in effect yet."
@@ -76,6 +77,38 @@ class Reason(StrEnum):
     INCONCLUSIVE = "Inconclusive", "The deadline passed undecided."
     HELD = "Held", "A deadline passed with Hold: evidence goes on, a Pass still promotes."
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded", "Pods did not get ready within progressDeadline."
+
+    # What the guarantee rests on (docs/gate.md): while it does not hold, nothing passes
+    LABELS_LATE = (
+        "LabelsLate",
+        "More than 5 % of the labels come after labelDelay; raise it to the delay that the message names.",
+    )
+    COVERAGE_DIFFERS = (
+        "CoverageDiffers",
+        "The arms' predictions are not labelled alike; label both arms, or ask for `labels: audit`.",
+    )
+    COVERAGE_BY_PREDICTION = (
+        "CoverageByPrediction",
+        "Some predicted classes are labelled more than others; label at random, or ask for `labels: audit`.",
+    )
+    CLASS_ABSENT = "ClassAbsent", "One arm has no label of a class that the other arm meets; look for lost labels."
+    SPLIT_DIFFERS = (
+        "SplitDiffers",
+        "The arms do not serve the shares that were asked for; look for clients that stick to one arm.",
+    )
+    INPUTS_DIFFER = (
+        "InputsDiffer",
+        "The arms do not get the same kind of requests; look for routing by header or sticky clients.",
+    )
+    PREVALENCE_SHIFTED = (
+        "PrevalenceShifted",
+        "Classes are not as frequent as before, and a floor holds or breaks by that alone; ask for a margin.",
+    )
+    EVIDENCE_UNSOUND = "EvidenceUnsound", "Another condition of the guarantee does not hold; the message says which."
+    MARGIN_UNPROVABLE = (
+        "MarginUnprovable",
+        "At the label rate seen, the margin asked for cannot be proved by the deadline; the message has one that can.",
+    )
 
     # A rollout that ends
     GATE_FAILED = "GateFailed", "A gate's fail evidence reached 1/beta."

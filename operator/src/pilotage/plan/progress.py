@@ -14,6 +14,7 @@ from pilotage.api.types import Require, RolloutRecord, StepRecord, WaveEvidence,
 from pilotage.evidence.reading import BlockQuery, Unavailable
 from pilotage.gate import Outcome
 from pilotage.plan.baselines import begin
+from pilotage.plan.facts import passed
 from pilotage.plan.looks import evidence_of, with_evidence
 from pilotage.plan.scene import Draft, Obstacle, Scene
 from pilotage.plan.waves import (
@@ -147,24 +148,15 @@ def advance(scene: Scene, draft: Draft) -> Draft:
         done = f"Step {index + 1} of wave {wave.name} (weight {step.weight}) is done"
         return draft.saying(Reason.STEP_COMPLETED, f"{done}; weight {weight} is next.")
     draft = draft.with_wave(_with_step(scene, rollout, wave, scene.full_weight))
-    return draft.saying(Reason.STEP_COMPLETED, f"Wave {wave.name}: {_verdict_in_words(draft, rollout, wave)}")
+    entry = evidence_of(draft, rollout, wave.name)
+    if entry is None:
+        return draft.saying(Reason.STEP_COMPLETED, f"Wave {wave.name}: its steps are done; it has no gates.")
+    return draft.saying(Reason.GATE_PASSED, f"Wave {wave.name} ({', '.join(entry.clusters)}): {passed(entry)}.")
 
 
 def _with_step(scene: Scene, rollout: RolloutRecord, wave: WaveRecord, weight: int) -> WaveRecord:
     record = StepRecord(weight=weight, started_at=scene.now, shifted_s=rollout.shifted_s)
     return replace(wave, steps=(*wave.steps, record))
-
-
-def _verdict_in_words(draft: Draft, rollout: RolloutRecord, wave: WaveRecord) -> str:
-    entry = evidence_of(draft, rollout, wave.name)
-    if entry is None:
-        return "its steps are done; it has no gates."
-    facts = "; ".join(
-        f"{gate.name} {gate.estimate:.3f} [{gate.lower:.3f}, {gate.upper:.3f}] n={gate.labels_canary}"
-        for gate in entry.gates
-        if gate.estimate is not None and gate.lower is not None and gate.upper is not None
-    )
-    return f"every gate passed: {facts}."
 
 
 # ----------------------------------------------------------------------------------------------- what holds a step back

@@ -20,11 +20,13 @@ from pilotage.api.types import (
     RolloutRecord,
 )
 from pilotage.plan.bake import not_baked
+from pilotage.plan.facts import why_ended
 from pilotage.plan.placement import waves_to_come
 from pilotage.plan.scene import Draft, Scene
 from pilotage.plan.waves import is_full_everywhere, settled_on, taken_by
 
 HISTORY_LIMIT = 10
+_FOR_EVIDENCE = (Reason.GATE_FAILED, Reason.INCONCLUSIVE, Reason.INSUFFICIENT_DATA)
 _LATCHING = (Outcome.ROLLED_BACK, Outcome.ABORTED, Outcome.EXPIRED)
 
 
@@ -158,6 +160,8 @@ def end(scene: Scene, draft: Draft, outcome: Outcome, reason: Reason, message: s
         draft = draft.with_revision(rollout.revision, _closed(scene, draft, rollout, outcome, reason, message))
     draft = _ended(draft, outcome, reason, message, scene.now)
     note = f"Rollout {rollout.name} ended {outcome}: {message}."
+    if reason in _FOR_EVIDENCE and (counted := why_ended(draft, rollout)):
+        note += f" Counted in {counted}."
     return draft.saying(reason, note, warning=outcome in _LATCHING)
 
 

@@ -186,7 +186,7 @@ class Draft:
     """The decision under construction: status and revisions as they will be, and the events of getting there.
 
     `looked`: looks at the evidence that left no trace, so that one decision does not repeat them. `trouble`: what the
-    gate could not make sense of in a reading.
+    gate could not make sense of in a reading. `unprovable`: what the wave that begins now cannot prove in time.
     """
 
     status: DeploymentStatus
@@ -195,6 +195,7 @@ class Draft:
     events: tuple[Event, ...] = field(default=())
     looked: frozenset[tuple[str, int]] = field(default=frozenset(), compare=False)
     trouble: str = field(default="", compare=False)
+    unprovable: str | None = field(default=None, compare=False)
 
     @property
     def rollout(self) -> RolloutRecord | None:

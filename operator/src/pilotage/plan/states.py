@@ -14,6 +14,7 @@ from pilotage.api.reasons import Reason
 from pilotage.api.types import Condition, Phase
 from pilotage.evidence.reading import Unavailable
 from pilotage.plan.bake import not_baked
+from pilotage.plan.gated import gated, with_news
 from pilotage.plan.observed import Fresh, NotSynced
 from pilotage.plan.places import Place
 from pilotage.plan.progress import baseline_for, is_watched
@@ -59,9 +60,10 @@ def with_conditions(scene: Scene, draft: Draft, phase: Phase, why: Obstacle) -> 
         Kind.SPEC_VALID: _spec_valid(scene, draft),
         Kind.MEMBERS_REACHABLE: _members_reachable(scene, draft),
         Kind.METRICS_AVAILABLE: _metrics_available(scene, draft),
-        Kind.GATED: _gated(scene, draft),
+        Kind.GATED: gated(scene, draft),
         Kind.ROLLBACK_INCOMPLETE: _rollback_incomplete(scene, draft),
     }
+    draft = with_news(scene, draft)
     before = draft.status.conditions
     after = set_conditions(before, _conditions(scene, answers))
     for kind, (status, reason, message) in answers.items():
@@ -177,18 +179,6 @@ def _metrics_available(scene: Scene, draft: Draft) -> Answer:
     if not answers:
         return _as_before(draft, Kind.METRICS_AVAILABLE, idle)
     return _TRUE, Reason.AS_EXPECTED, "every cluster asked has answered"
-
-
-def _gated(scene: Scene, draft: Draft) -> Answer:
-    rollout = draft.rollout
-    if not scene.has_gates:
-        return _FALSE, Reason.NO_GATES, "the spec has no gates: steps end on readiness and pauses alone"
-    if rollout is not None and rollout.promote_full:
-        return _FALSE, Reason.PROMOTED_FULL, f"{rollout.name} was promoted without its gates"
-    stable, before = draft.status.stable_revision, draft.status.previous_revision
-    if draft.is_first or (before is None and rollout is not None and rollout.revision == stable):
-        return _FALSE, Reason.FIRST_DEPLOYMENT, "a first deployment has nothing to compare with"
-    return _TRUE, Reason.GATED, "every gate decides with counted labels"
 
 
 def _rollback_incomplete(scene: Scene, draft: Draft) -> Answer:
