@@ -5,13 +5,13 @@ at all is refused as a whole.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 import orjson
 
-from pilotage_server.feedback.classes import MAX_CLASS_LENGTH, Identity
+from pilotage_server.feedback.classes import MAX_CLASS_LENGTH
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.results import REASONS, Result
 from pilotage_server.feedback.token import Forged, Token, Unreadable, open_token
@@ -40,6 +40,41 @@ class Answer:
     revision: str = ""
 
 
+class Here(Protocol):
+    """Where items are judged: the cluster, and the classes of the one revision whose labels can be told wrong here."""
+
+    @property
+    def cluster(self) -> str:
+        """The cluster whose tokens are proven here."""
+
+    @property
+    def revision(self) -> str:
+        """The revision `index` belongs to."""
+
+    @property
+    def index(self) -> Mapping[str, int]:
+        """Class indices by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A cluster, judged in by something that serves no revision."""
+
+    cluster: str
+    revision: str = ""
+    index: Mapping[str, int] = field(default_factory=dict)
+
+
+def written(answer: Answer) -> dict[str, str]:
+    """An answer as it is sent."""
+    found = {"result": answer.result.value}
+    if answer.reason:
+        found["reason"] = answer.reason
+    if answer.cluster:
+        found["cluster"] = answer.cluster
+    return found
+
+
 def answer_of(result: Result, revision: str = "") -> Answer:
     """The answer for a result that needs no further value."""
     return Answer(result=result, reason=REASONS.get(result, ""), revision=revision)
@@ -64,17 +99,17 @@ def read_request(body: bytes) -> list[Any]:
 class Judge:
     """Judges the items of one request; each token is opened once, however many rows of it are labelled."""
 
-    def __init__(self, ring: KeyRing, identity: Identity) -> None:
+    def __init__(self, ring: KeyRing, here: Here) -> None:
         self._ring = ring
-        self._identity = identity
+        self._here = here
         self._opened: dict[str, Token | Answer] = {}
 
     def judge(self, posted: Sequence[Any]) -> list[Item | Answer]:
         """For each posted item what to hand to the collector, or its final answer."""
-        return [_judge_one(item, self._ring, self._identity, self._opened) for item in posted]
+        return [_judge_one(item, self._ring, self._here, self._opened) for item in posted]
 
 
-def _judge_one(posted: Any, ring: KeyRing, identity: Identity, opened: dict[str, Token | Answer]) -> Item | Answer:
+def _judge_one(posted: Any, ring: KeyRing, here: Here, opened: dict[str, Token | Answer]) -> Item | Answer:
     if not isinstance(posted, dict):
         return _malformed("item: must be an object with token, row and label")
     text, row, label = posted.get("token"), posted.get("row"), posted.get("label")
@@ -86,12 +121,12 @@ def _judge_one(posted: Any, ring: KeyRing, identity: Identity, opened: dict[str,
         return _malformed("label: must be the name of a class")
     token = opened.get(text)
     if token is None:
-        token = opened[text] = _open(text, ring, identity)
+        token = opened[text] = _open(text, ring, here)
     if isinstance(token, Answer):
         return token
     if type(row) is not int or not 0 <= row < token.rows:
         return _malformed(f"row: must be a whole number from 0 to {token.rows - 1}", token.revision)
-    if token.revision == identity.revision and label not in identity.index:
+    if token.revision == here.revision and label not in here.index:
         return answer_of(Result.UNKNOWN_LABEL, token.revision)
     return _item(token, row, label)
 
@@ -106,7 +141,7 @@ def _item(token: Token, row: int, label: str) -> Item:
     )
 
 
-def _open(text: str, ring: KeyRing, identity: Identity) -> Token | Answer:
+def _open(text: str, ring: KeyRing, here: Here) -> Token | Answer:
     try:
         token = open_token(text, ring)
     except Unreadable as error:
@@ -114,8 +149,8 @@ def _open(text: str, ring: KeyRing, identity: Identity) -> Token | Answer:
     cluster = token.claimed_cluster if isinstance(token, Forged) else token.cluster
     # Clusters have their own keys, so a stranger's token cannot be proven here. Sending it where it says it came from
     # trusts it with nothing: that cluster proves it.
-    if cluster != identity.cluster and _CLUSTER_NAME.fullmatch(cluster):
-        reason = f"predicted in cluster {cluster}; post it there, this is {identity.cluster}"
+    if cluster != here.cluster and _CLUSTER_NAME.fullmatch(cluster):
+        reason = f"predicted in cluster {cluster}; post it there, this is {here.cluster}"
         return Answer(result=Result.WRONG_CLUSTER, reason=reason, cluster=cluster)
     if isinstance(token, Forged):
         if token.kid_known:

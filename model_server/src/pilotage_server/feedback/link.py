@@ -1,22 +1,20 @@
 """One pod's connection to the collector of its model: a POST, its answer, nothing remembered.
 
-Speaks HTTP/1.1 on an asyncio stream: importing a client library would cost every pod 0.35 s of the 0.5 s it has to
-become ready. One message at a time on one kept-alive connection, which is what the forwarder's ordering needs anyway.
+One message at a time on one kept-alive connection, which is what the forwarder's ordering needs anyway.
 Every failure of the network or of the other side becomes `CollectorUnavailable`; only `Unregistered` means something.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pilotage_server.feedback.exchange import Exchange, ExchangeFailed
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.results import Result
 from pilotage_server.feedback.wire import (
     DECISIONS_PATH,
     LABELS_PATH,
-    MAX_MESSAGE_BYTES,
     QUALITY_PATH,
     REVISIONS_PATH,
     Announcement,
@@ -31,10 +29,7 @@ from pilotage_server.feedback.wire import (
     write_question,
 )
 
-CONNECT_TIMEOUT_S: Final = 3.0
-ANSWER_TIMEOUT_S: Final = 5.0
 DEFAULT_PORT: Final = 8090
-_STALE: Final = (BrokenPipeError, ConnectionResetError, asyncio.IncompleteReadError)
 
 
 class CollectorUnavailable(Exception):
@@ -72,10 +67,9 @@ class CollectorLink:
     """Sends one message at a time. Not for concurrent use: the forwarder and the registration each own one."""
 
     def __init__(self, address: CollectorAddress, ring: KeyRing, *, clock: Callable[[], float] = time.time) -> None:
-        self._address = address
+        self._exchange = Exchange(address.host, address.port)
         self._ring = ring
         self._clock = clock
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def announce(self, announcement: Announcement) -> None:
         """Make the revision known. Raises `CollectorUnavailable`."""
@@ -103,29 +97,15 @@ class CollectorLink:
 
     def close(self) -> None:
         """Drop the connection; the next message opens another."""
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+        self._exchange.close()
 
     async def _post(self, path: str, body: bytes) -> bytes:
-        kept_alive = self._streams is not None
         try:
-            try:
-                status, answer = await self._exchange(path, body)
-            except _STALE:
-                # An idle connection the other side closed looks like this. Sending twice is safe: results are
-                # decided by nonce and row, the second time as `duplicate`.
-                self.close()
-                if not kept_alive:
-                    raise
-                status, answer = await self._exchange(path, body)
-        except (OSError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError) as error:
-            self.close()
-            place = f"{self._address.host}:{self._address.port}"
-            raise CollectorUnavailable(f"{place}: {str(error) or type(error).__name__}") from error
-        except asyncio.CancelledError:
-            self.close()
-            raise
+            # Sending twice is safe: results are decided by nonce and row, the second time as `duplicate`.
+            headers = seal(self._ring, path, body, int(self._clock() * 1000))
+            status, answer = await self._exchange.post(path, headers, body)
+        except ExchangeFailed as error:
+            raise CollectorUnavailable(str(error)) from error
         match status:
             case 200:
                 return answer
@@ -133,31 +113,3 @@ class CollectorLink:
                 raise Unregistered
             case _:
                 raise CollectorUnavailable(f"the collector answered {status}: {answer[:200].decode(errors='replace')}")
-
-    async def _exchange(self, path: str, body: bytes) -> tuple[int, bytes]:
-        if self._streams is None:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                self._streams = await asyncio.open_connection(self._address.host, self._address.port)
-        reader, writer = self._streams
-        headers = seal(self._ring, path, body, int(self._clock() * 1000))
-        head = f"POST {path} HTTP/1.1\r\nhost: {self._address.host}\r\ncontent-length: {len(body)}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            writer.write(head.encode("ascii") + b"content-type: application/json\r\n\r\n" + body)
-            await writer.drain()
-            status, length, close = _read_head(await reader.readuntil(b"\r\n\r\n"))
-            answer = await reader.readexactly(length)
-        if close:
-            self.close()
-        return status, answer
-
-
-def _read_head(head: bytes) -> tuple[int, int, bool]:
-    """Status, body length and whether the connection ends. Raises ValueError for what our collector never sends."""
-    first, *lines = head.decode("latin-1").split("\r\n")
-    version, _, rest = first.partition(" ")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    length = headers.get("content-length", "")
-    if version != "HTTP/1.1" or not rest[:3].isdigit() or not length.isdigit() or int(length) > MAX_MESSAGE_BYTES:
-        raise ValueError("the answer is not the collector's")
-    return int(rest[:3]), int(length), headers.get("connection", "").lower() == "close"

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 from prometheus_client.registry import Collector
 
 from pilotage_server.feedback.classes import Identity
+from pilotage_server.feedback.credentials import Budget, Credentials
 from pilotage_server.feedback.endpoint import FeedbackEndpoint
 from pilotage_server.feedback.forwarder import Forwarder
 from pilotage_server.feedback.issuing import Issuer, Shadow
+from pilotage_server.feedback.items import MAX_ITEMS
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.link import CollectorAddress, CollectorLink
-from pilotage_server.feedback.registration import Registration, keep_keys_fresh
+from pilotage_server.feedback.numbers import QualityPage
+from pilotage_server.feedback.peers import read_peers
+from pilotage_server.feedback.registration import Registration, keep_secrets_fresh
+from pilotage_server.feedback.relay import Relay
 from pilotage_server.feedback.settings import FeedbackSettings
 from pilotage_server.feedback.shadow import ShadowPost
 from pilotage_server.feedback.token import TokenSigner
@@ -23,11 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What `serve` needs: `issuer`, `endpoint`, `run` as a task, and `metrics` to register with Prometheus."""
+    """What `serve` needs: `issuer`, `endpoint`, `quality`, `run` as a task, and `metrics` to register."""
 
     signer: TokenSigner
     issuer: Issuer
     endpoint: FeedbackEndpoint
+    quality: QualityPage
+    relay: Relay
+    credentials: Credentials
     registration: Registration
     forwarder: Forwarder
     ring: KeyRing
@@ -39,12 +47,16 @@ class Feedback:
 
         Cancel it last on shutdown: feedback requests under way get their answers through it.
         """
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.forwarder.run(), name="feedback-forwarder")
-            tasks.create_task(self.registration.run(), name="feedback-registration")
-            tasks.create_task(keep_keys_fresh(self.ring), name="feedback-keys")
-            if self.post is not None:
-                tasks.create_task(self.post.run(), name="feedback-shadow")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.forwarder.run(), name="feedback-forwarder")
+                tasks.create_task(self.registration.run(), name="feedback-registration")
+                tasks.create_task(keep_secrets_fresh(self.ring, self.credentials), name="feedback-secrets")
+                if self.post is not None:
+                    tasks.create_task(self.post.run(), name="feedback-shadow")
+        finally:
+            self.quality.close()
+            self.relay.close()
 
 
 def open_feedback(
@@ -55,19 +67,34 @@ def open_feedback(
     settings: FeedbackSettings | None = None,
     gate_rows: "GateRows | None" = None,
 ) -> Feedback:
-    """The feedback side of one pod. Call it with a running event loop; it connects nothing before `run`."""
+    """The feedback side of one pod. Call it with a running event loop; it connects nothing before `run`.
+
+    Raises `FeedbackRefused` for files of peers or credentials that cannot be used.
+    """
     chosen = settings or FeedbackSettings()
     forwarder = Forwarder(identity, CollectorLink(collector, ring))
     signer = TokenSigner(ring, identity, audit_rate=chosen.audit_rate)
-    endpoint = FeedbackEndpoint(identity, ring, forwarder)
+    credentials = Credentials(chosen.credentials)
+    relay = Relay(identity.model, read_peers(chosen.peers) if chosen.peers else {})
+    endpoint = FeedbackEndpoint(
+        identity,
+        ring,
+        forwarder,
+        credentials=credentials,
+        budget=Budget(chosen.rate, most_at_once=MAX_ITEMS),
+        relay=relay,
+    )
     post = ShadowPost(identity, CollectorLink(collector, ring)) if chosen.shadow is Shadow.CANARY else None
     return Feedback(
         signer=signer,
         issuer=Issuer(signer, gate_rows, slices=identity.slices, shadow=chosen.shadow, post=post),
         endpoint=endpoint,
+        quality=QualityPage(identity.model, CollectorLink(collector, ring)),
+        relay=relay,
+        credentials=credentials,
         registration=Registration(identity, CollectorLink(collector, ring)),
         forwarder=forwarder,
         ring=ring,
         post=post,
-        metrics=tuple(one for one in (endpoint, gate_rows, post) if one is not None),
+        metrics=tuple(one for one in (endpoint.tally, relay, gate_rows, post) if one is not None),
     )

@@ -13,9 +13,11 @@ from typing import Final
 import structlog
 
 from pilotage_server.feedback.classes import Identity
+from pilotage_server.feedback.credentials import Credentials
 from pilotage_server.feedback.forwarder import announcement_of
 from pilotage_server.feedback.keys import KeyRing, KeysRefused
 from pilotage_server.feedback.link import CollectorLink, CollectorUnavailable
+from pilotage_server.feedback.settings import FeedbackRefused
 
 AGAIN_S: Final = 30.0
 FIRST_RETRY_S: Final = 0.5
@@ -61,12 +63,13 @@ class Registration:
             self._link.close()
 
 
-async def keep_keys_fresh(ring: KeyRing) -> None:
-    """Re-read the keys until cancelled. Owns: nothing. Ends: when cancelled. Retried: unreadable keys."""
-    refused = ""
+async def keep_secrets_fresh(ring: KeyRing, credentials: Credentials) -> None:
+    """Re-read keys and credentials until cancelled. Owns: nothing. Ends: when cancelled. Retried: unreadable files."""
+    refused = refused_credentials = ""
     while True:
         await asyncio.sleep(KEYS_EVERY_S)
         refused = refresh_keys(ring, refused)
+        refused_credentials = _refresh_credentials(credentials, refused_credentials)
 
 
 def refresh_keys(ring: KeyRing, refused: str = "") -> str:
@@ -77,5 +80,15 @@ def refresh_keys(ring: KeyRing, refused: str = "") -> str:
     except KeysRefused as error:
         if str(error) != refused:
             _log.error("feedback.keys_refused", error=str(error))
+        return str(error)
+    return ""
+
+
+def _refresh_credentials(credentials: Credentials, refused: str) -> str:
+    try:
+        credentials.refresh()
+    except FeedbackRefused as error:
+        if str(error) != refused:
+            _log.error("feedback.credentials_refused", error=str(error))
         return str(error)
     return ""

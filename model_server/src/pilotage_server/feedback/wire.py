@@ -2,8 +2,9 @@
 
 `POST /v1/revisions` announces a revision and its classes; `POST /v1/labels` hands over labels whose tokens are proven;
 `POST /v1/decisions` tells what a shadow would have answered. `POST /v1/quality` asks for the numbers.
-Every message carries HMAC-SHA256 over path, time and body under a feedback key, so only holders of the key can count.
-A message repeated inside the time window changes nothing: all kinds are idempotent. Moves no bytes itself.
+`POST /v1/relay` comes from another cluster, which shares no key with this one: its tokens prove themselves.
+Every other message carries HMAC-SHA256 over path, time and body under a feedback key, so only holders of the key can
+count. A message repeated inside the time window changes nothing: all kinds are idempotent. Moves no bytes itself.
 """
 
 import hmac
@@ -23,11 +24,14 @@ REVISIONS_PATH: Final = "/v1/revisions"
 LABELS_PATH: Final = "/v1/labels"
 DECISIONS_PATH: Final = "/v1/decisions"
 QUALITY_PATH: Final = "/v1/quality"
+RELAY_PATH: Final = "/v1/relay"
 MAX_MESSAGE_ITEMS: Final = 5_000
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 """More than 5,000 items take with the longest names and every character escaped."""
 WINDOW_MS: Final = 60_000
 """How far the clocks of two nodes of one cluster may differ before messages and tokens are refused."""
+RELAYED: Final = ""
+"""The sender of a delivery that came from another cluster: no revision, and no message can claim it."""
 TIME_HEADER: Final = "x-pilotage-time"
 KEY_HEADER: Final = "x-pilotage-key"
 MAC_HEADER: Final = "x-pilotage-mac"
@@ -240,6 +244,25 @@ def write_question(model: str) -> bytes:
 def read_question(body: bytes) -> str:
     """The model a question is about. Raises `Incomprehensible`."""
     return _text(_object(body), "model")
+
+
+def write_relay(model: str, posted: Sequence[Any]) -> bytes:
+    """The body of `POST /v1/relay`: items as a client posted them."""
+    return orjson.dumps({"model": model, "feedback": posted})
+
+
+def read_relayed(body: bytes, expected: int) -> list[dict[str, Any]]:
+    """The issuing cluster's answers, of which nothing but known texts is passed on. Raises `Incomprehensible`."""
+    answers = _object(body).get("results")
+    if not isinstance(answers, list) or len(answers) != expected:
+        raise Incomprehensible(f"results: expected {expected}")
+    found = []
+    for answer in answers:
+        texts = {key: answer[key] for key in ("result", "reason", "cluster") if key in answer}
+        if texts.get("result") not in set(Result) or not all(isinstance(text, str) for text in texts.values()):
+            raise Incomprehensible("results: not as our collectors write them")
+        found.append(texts)
+    return found
 
 
 def write_results(results: Sequence[Result]) -> bytes:

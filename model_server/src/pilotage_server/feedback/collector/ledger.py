@@ -46,7 +46,7 @@ from pilotage_server.feedback.collector.work import (
 from pilotage_server.feedback.probabilities import Scores, is_readable, scores
 from pilotage_server.feedback.results import OTHER_REVISION, Result
 from pilotage_server.feedback.token import chosen_row
-from pilotage_server.feedback.wire import WINDOW_MS, Announcement, Decisions, Delivery, Item
+from pilotage_server.feedback.wire import RELAYED, WINDOW_MS, Announcement, Decisions, Delivery, Item
 from pilotage_server.quality.buckets import DELAY_BOUNDS_S, late_bucket
 
 MAX_AGE_MS: Final = 30 * 24 * 3_600_000
@@ -182,7 +182,7 @@ class Ledger:
         match work:
             case Announcement():
                 return self._announce(work, moment.now_ms)
-            case Delivery() | Decisions() if work.sender not in self._revisions:
+            case Delivery() | Decisions() if work.sender not in self._revisions and work.sender != RELAYED:
                 return UnknownSender()
             case Decisions():
                 return self._note(work)

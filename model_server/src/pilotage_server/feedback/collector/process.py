@@ -7,6 +7,7 @@ exit 0. A second signal ends the waiting. Killed instead, it loses nothing that 
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -23,8 +24,10 @@ from pilotage_server.feedback.collector.schema import DatabaseRefused
 from pilotage_server.feedback.collector.service import Service
 from pilotage_server.feedback.collector.settings import CollectorSettings, ConfigFile, SettingsRefused
 from pilotage_server.feedback.collector.writer import Writer
+from pilotage_server.feedback.credentials import Credentials
 from pilotage_server.feedback.keys import KeyRing, KeysRefused
-from pilotage_server.feedback.registration import keep_keys_fresh
+from pilotage_server.feedback.registration import keep_secrets_fresh
+from pilotage_server.feedback.settings import FeedbackRefused, FeedbackSettings
 from pilotage_server.podroot import pod_path
 
 LEDGER_FILE: Final = "ledger.sqlite3"
@@ -37,11 +40,12 @@ def run_collector(settings: CollectorSettings) -> int:
     try:
         ring = KeyRing(pod_path(settings.key_dir))
         config = ConfigFile(pod_path(settings.config))
+        credentials = Credentials(FeedbackSettings.from_env(os.environ).credentials)
         ledger = _open_ledger(pod_path(settings.data), config)
-    except (KeysRefused, DatabaseRefused) as error:
+    except (KeysRefused, DatabaseRefused, FeedbackRefused) as error:
         raise SettingsRefused(str(error)) from error
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, ring, config, ledger))
+        runner.run(_serve(settings, ring, credentials, config, ledger))
     return 0
 
 
@@ -66,16 +70,18 @@ def _open_ledger(data: Path, config: ConfigFile) -> Ledger:
     return ledger
 
 
-async def _serve(settings: CollectorSettings, ring: KeyRing, config: ConfigFile, ledger: Ledger) -> None:
+async def _serve(
+    settings: CollectorSettings, ring: KeyRing, credentials: Credentials, config: ConfigFile, ledger: Ledger
+) -> None:
     writer = Writer(ledger, config)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SnapshotCollector(lambda: config.current, lambda: writer.snapshot))
     ProcessCollector(registry=registry)
-    service = Service(writer, ring, config, registry)
+    service = Service(writer, ring, config, registry, credentials=credentials)
     stop = _signals()
     async with contextlib.AsyncExitStack() as stack:
         writing = asyncio.create_task(writer.run(), name="writer")
-        keys = asyncio.create_task(keep_keys_fresh(ring), name="keys")
+        keys = asyncio.create_task(keep_secrets_fresh(ring, credentials), name="keys")
         stack.push_async_callback(_end, keys)
         admin_port = await _listen(stack, service.admin(), settings.host, settings.admin_port)
         port = await _listen(stack, service.messages(), settings.host, settings.port)

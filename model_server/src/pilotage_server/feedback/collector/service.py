@@ -27,14 +27,20 @@ from pilotage_server.feedback.collector.work import (
     Work,
 )
 from pilotage_server.feedback.collector.writer import Busy, Writer
+from pilotage_server.feedback.credentials import Credentials
+from pilotage_server.feedback.items import Answer, Judge, Place, Refused, answer_of, read_request, written
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.wire import (
     DECISIONS_PATH,
     LABELS_PATH,
     MAX_MESSAGE_BYTES,
     QUALITY_PATH,
+    RELAY_PATH,
+    RELAYED,
     REVISIONS_PATH,
+    Delivery,
     Incomprehensible,
+    Item,
     NotOurs,
     check_seal,
     read_announcement,
@@ -63,12 +69,14 @@ class Service:
         config: ConfigFile,
         registry: CollectorRegistry,
         *,
+        credentials: Credentials | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._writer = writer
         self._ring = ring
         self._config = config
         self._registry = registry
+        self._credentials = credentials or Credentials(None)
         self._clock = clock
         self._last_refusal = ""
         self.is_draining = False
@@ -80,6 +88,7 @@ class Service:
         for path in _READERS:
             application.router.add_post(path, self._take_message)
         application.router.add_post(QUALITY_PATH, self._tell_quality)
+        application.router.add_post(RELAY_PATH, self._take_relayed)
         return application
 
     def admin(self) -> web.Application:
@@ -103,6 +112,28 @@ class Service:
         except Busy as error:
             return _refusal(503, str(error), RETRY_AFTER)
         return _answer(outcome)
+
+    async def _take_relayed(self, request: web.Request) -> web.Response:
+        """Labels another cluster's pod was posted: proven here, by their tokens alone."""
+        authorization = request.headers.get("authorization", "").encode(errors="replace")
+        if self._credentials.identify(authorization) is None:
+            return _refusal(401, "authorization: send the bearer token of this cluster's feedback")
+        body = await request.read()
+        config = self._config.current
+        try:
+            self._check_model(read_question(body))
+            judged = Judge(self._ring, Place(cluster=config.cluster)).judge(read_request(body))
+            items = tuple(entry for entry in judged if isinstance(entry, Item))
+            outcome = await self._writer.submit(Delivery(model=config.model, sender=RELAYED, items=items))
+        except Incomprehensible as error:
+            return _refusal(400, str(error))
+        except Refused as error:
+            return _refusal(error.status, str(error))
+        except Busy as error:
+            return _refusal(503, str(error), RETRY_AFTER)
+        results = iter(outcome.results if isinstance(outcome, Delivered) else ())
+        answers = [entry if isinstance(entry, Answer) else answer_of(next(results)) for entry in judged]
+        return _json(200, {"results": [written(answer) for answer in answers]})
 
     async def _tell_quality(self, request: web.Request) -> web.Response:
         body = await request.read()

@@ -1,0 +1,98 @@
+"""Who may post labels, and how fast: bearer tokens of a folder, and a budget of items for each of them.
+
+A token proves what was predicted, never that a label is true: whoever may post labels decides rollouts. So a cluster
+can ask for a credential of its own, apart from that of predictions, and can see whose labels are which. A folder with
+one file per identity (a mounted Secret) holds the tokens; without a folder everybody is `anonymous`.
+"""
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pilotage_server.feedback.settings import CREDENTIALS, FeedbackRefused
+
+ANONYMOUS: Final = "anonymous"
+MAX_IDENTITIES: Final = 20
+LEAST_CHARACTERS: Final = 16
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+_BEARER: Final = re.compile(rb"[Bb]earer +([\x21-\x7e]+) *")
+
+
+class Credentials:
+    """The identities that may post labels. `refresh` re-reads the folder and keeps the old ones if it is unusable."""
+
+    def __init__(self, directory: Path | None) -> None:
+        """Read the folder. Raises `FeedbackRefused`."""
+        self._directory = directory
+        self._digests = _read(directory) if directory else {}
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """All identities, `anonymous` alone where feedback is open."""
+        return tuple(self._digests) if self._directory else (ANONYMOUS,)
+
+    def identify(self, authorization: bytes | None) -> str | None:
+        """Whose credential this header carries; None if nobody's. Every token is compared, in constant time."""
+        if self._directory is None:
+            return ANONYMOUS
+        match = _BEARER.fullmatch(authorization or b"")
+        digest = hashlib.sha256(match[1] if match else b"").digest()
+        found = [identity for identity, known in self._digests.items() if hmac.compare_digest(known, digest)]
+        return found[0] if match and found else None
+
+    def refresh(self) -> None:
+        """Read the folder again. Raises `FeedbackRefused`, keeping what was known."""
+        if self._directory:
+            self._digests = _read(self._directory)
+
+
+class Budget:
+    """Items per second an identity may post: a bucket that holds one second's worth, and at least one request."""
+
+    def __init__(self, rate: float, *, most_at_once: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._size = max(rate, float(most_at_once))
+        self._monotonic = monotonic
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def take(self, identity: str, items: int) -> float:
+        """Take items out of an identity's bucket; 0, or the seconds after which they would fit. Rate 0: no limit."""
+        if self._rate <= 0:
+            return 0.0
+        now = self._monotonic()
+        left, at = self._left.get(identity, (self._size, now))
+        left = min(self._size, left + (now - at) * self._rate)
+        if left < items:
+            self._left[identity] = (left, now)
+            return (items - left) / self._rate
+        self._left[identity] = (left - items, now)
+        return 0.0
+
+
+def _read(directory: Path) -> dict[str, bytes]:
+    try:
+        files = sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
+        found = {file.name: file.read_bytes().strip() for file in files}
+    except OSError as error:
+        raise FeedbackRefused(
+            f"{CREDENTIALS}: {directory}: cannot be read ({error.strerror}); mount a Secret with one token per identity"
+        ) from error
+    if not 1 <= len(found) <= MAX_IDENTITIES:
+        raise FeedbackRefused(f"{CREDENTIALS}: {directory}: {len(found)} tokens; give 1 to {MAX_IDENTITIES}")
+    for name, token in found.items():
+        if not _NAME.fullmatch(name) or name == ANONYMOUS:
+            raise FeedbackRefused(
+                f"{directory / name}: no name of an identity; use lower-case letters, digits, - and ."
+            )
+        if not (len(token) >= LEAST_CHARACTERS and _BEARER.fullmatch(b"Bearer " + token)):
+            raise FeedbackRefused(
+                f"{directory / name}: a token is {LEAST_CHARACTERS} or more visible ASCII characters on one line"
+            )
+    digests = {name: hashlib.sha256(token).digest() for name, token in found.items()}
+    if len(set(digests.values())) < len(digests):
+        raise FeedbackRefused(f"{directory}: two identities share a token; give each its own")
+    return digests

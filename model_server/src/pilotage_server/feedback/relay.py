@@ -1,0 +1,91 @@
+"""Hands labels on to the cluster that predicted, as they were posted: only that cluster can prove their tokens.
+
+Best effort: what cannot be handed on is answered `wrong_cluster` with the reason, and its client, who still has the
+label, posts it there itself. A peer that failed is left alone for a few seconds, so that a cluster that is down costs
+its labels nothing but that answer, and other labels nothing at all. Nothing is handed on twice: a peer that gets a
+stranger's label says `wrong_cluster`.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pilotage_server.feedback.exchange import Exchange, ExchangeFailed
+from pilotage_server.feedback.peers import Peer
+from pilotage_server.feedback.wire import RELAY_PATH, Incomprehensible, read_relayed, write_relay
+
+LEFT_ALONE_S: Final = 5.0
+_log = structlog.get_logger(__name__)
+
+
+class Relay(Collector):
+    """The ways to other clusters' collectors. Register it with Prometheus."""
+
+    def __init__(
+        self, model: str, peers: Mapping[str, Peer], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._model = model
+        self._ways = {cluster: _Way(peer) for cluster, peer in peers.items()}
+        self._monotonic = monotonic
+
+    def knows(self, cluster: str) -> bool:
+        """Whether labels of that cluster may be handed on."""
+        return cluster in self._ways
+
+    async def hand_on(self, cluster: str, posted: Sequence[Any]) -> list[dict[str, Any]] | str:
+        """The issuing cluster's answer to each item, or why there is none."""
+        way = self._ways[cluster]
+        async with way.turn:
+            if self._monotonic() < way.closed_until:
+                return way.failure
+            try:
+                answers = await way.send(self._model, posted)
+            except (ExchangeFailed, Incomprehensible) as error:
+                way.failure = f"it could not be handed on ({error})"
+                way.closed_until = self._monotonic() + LEFT_ALONE_S
+                way.counted["failed"] += len(posted)
+                _log.warning("feedback.relay_failed", cluster=cluster, error=str(error), items=len(posted))
+                return way.failure
+        way.counted["answered"] += len(posted)
+        return answers
+
+    def close(self) -> None:
+        """Drop all connections."""
+        for way in self._ways.values():
+            way.exchange.close()
+
+    def collect(self) -> Iterable[Metric]:
+        """Items handed on, by cluster and what became of it."""
+        family = CounterMetricFamily(
+            "model_feedback_relayed",
+            "Feedback items handed on to the cluster that predicted.",
+            labels=("model", "cluster", "result"),
+        )
+        for cluster, way in self._ways.items():
+            for result in ("answered", "failed"):
+                family.add_metric((self._model, cluster, result), way.counted[result])
+        yield family
+
+
+class _Way:
+    """One peer, one message at a time."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.exchange = Exchange(peer.host, peer.port, tls=peer.tls)
+        self.turn = asyncio.Lock()
+        self.closed_until = float("-inf")
+        self.failure = ""
+        self.counted: Counter[str] = Counter()
+        self._headers = {"authorization": f"Bearer {peer.credential}"} if peer.credential else {}
+
+    async def send(self, model: str, posted: Sequence[Any]) -> list[dict[str, Any]]:
+        status, answer = await self.exchange.post(RELAY_PATH, self._headers, write_relay(model, posted))
+        if status != 200:
+            raise Incomprehensible(f"it answered {status}: {answer[:200].decode(errors='replace')}")
+        return read_relayed(answer, len(posted))
