@@ -7,128 +7,105 @@ closed blocks only. Knows no verdict.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import log
-from typing import Final
+from typing import Any, Final
 
-from pilotage.gate.blocks import NOTHING, Block
-from pilotage.gate.counts import Counts, count, rows
-from pilotage.gate.hypotheses import Hypothesis
-from pilotage.gate.process import ProcessState, absorb, turn
+from pilotage.gate import conditions
+from pilotage.gate.blocks import Block
+from pilotage.gate.composite import CompositeTest
+from pilotage.gate.conditions import Watched
+from pilotage.gate.denominators import labels_in
+from pilotage.gate.engine import Arms, Look, Test
+from pilotage.gate.hypotheses import Tests
+from pilotage.gate.memory import GateMemory, Memory
 from pilotage.gate.spec import GateSpec
-from pilotage.gate.state import GateMemory, Memory, Traffic
-
-Tests = Mapping[str, Sequence[Hypothesis]]
 
 _TRAIL_SPACING_S: Final = 300.0
 _TRAIL_S: Final = 3600.0
 
 
-def turned(memory: Memory, step: int, tests: Tests) -> Memory:
+def turned(memory: Memory, step: int, gates: Sequence[GateSpec], tests: Tests, watched: Watched) -> Memory:
     """The weight changed: pending blocks close and every fail side opens another start."""
-    if memory.step is None and not any(t.stable_labels or t.canary_labels for t in memory.traffic.values()):
+    if memory.step is None and not memory.sums:
         return replace(memory, step=step)  # the first step is the first start, which is open already
     start = memory.starts + 1
-    gates = {
-        name: replace(
-            gate,
-            step_from=arm_labels(gate.total, len(memory.shares)),
+    look = Look(added={}, before=memory.sums, turned=memory.turned)
+    after = {
+        gate.name: replace(
+            memory.gates[gate.name],
+            step_from=arm_labels(gate, memory),
             tests={
-                test.kind.value: turn(test, gate.tests[test.kind.value], gate.total, gate.seed, start)
-                for test in tests[name]
+                test.kind.value: test.turn(memory.gates[gate.name].tests[test.kind.value], look, start)
+                for test in tests[gate.name]
             },
         )
-        for name, gate in memory.gates.items()
-    }
-    return replace(memory, step=step, starts=start, gates=gates)
-
-
-def absorbed(memory: Memory, block: Block, gates: Sequence[GateSpec], tests: Tests) -> Memory:
-    """The block's counts added everywhere, and every bet made that can be made now."""
-    after = {
-        gate.name: _absorbed_gate(memory.gates[gate.name], block.at, _vector(gate, memory, block), tests[gate.name])
         for gate in gates
     }
-    moved = any(_closed(memory.gates[name], gate) for name, gate in after.items())
-    if moved:
-        memory = replace(memory, at=block.at, began=block.at if memory.began is None else memory.began)
-    return replace(memory, gates=after, traffic=_more_traffic(memory.traffic, block))
-
-
-def passes_noted(memory: Memory, alpha: float) -> Memory:
-    """Every test whose pass side stands at its threshold now is marked: it keeps passing while its e-value is >= 1."""
-    needed = log(1 / alpha)
-
-    def noted(state: ProcessState) -> ProcessState:
-        return state if state.latched or state.log_e_pass < needed else replace(state, latched=True)
-
+    remembers = any(isinstance(test, CompositeTest) for found in tests.values() for test in found)
     return replace(
         memory,
-        gates={
-            name: replace(gate, tests={kind: noted(state) for kind, state in gate.tests.items()})
-            for name, gate in memory.gates.items()
-        },
+        step=step,
+        starts=start,
+        gates=after,
+        turned=memory.sums if remembers else {},
+        conditions=conditions.turned(memory.conditions, watched),
     )
 
 
-def arm_labels(total: Counts, clusters: int) -> tuple[int, int]:
-    """Trials of canary and stable over all clusters of a gate's vector."""
-    canary, stable = labels_by_cluster(total, clusters)
-    return sum(canary), sum(stable)
+def absorbed(memory: Memory, block: Block, gates: Sequence[GateSpec], tests: Tests, watched: Watched) -> Memory:
+    """The block's counts added everywhere, and every bet made that can be made now."""
+    added: Arms = {
+        name: {arm: counts.for_sums() for arm, counts in arms.items()} for name, arms in block.clusters.items()
+    }
+    added = {
+        name: kept
+        for name, arms in added.items()
+        if (kept := {arm: counts for arm, counts in arms.items() if not counts.is_empty})
+    }
+    look = Look(added=added, before=memory.sums, turned=memory.turned)
+    after = {gate.name: _absorbed_gate(memory.gates[gate.name], block.at, look, tests[gate.name]) for gate in gates}
+    moved = any(
+        _bets(tests[name], gate.tests) != _bets(tests[name], memory.gates[name].tests) for name, gate in after.items()
+    )
+    if moved:
+        memory = replace(memory, at=block.at, began=block.at if memory.began is None else memory.began)
+    return replace(
+        memory,
+        gates=after,
+        sums=look.after,
+        conditions=conditions.absorbed(memory.conditions, block, watched),
+    )
 
 
-def labels_by_cluster(total: Counts, clusters: int) -> tuple[list[int], list[int]]:
-    """Trials of canary and of stable, cluster by cluster, of a gate's vector."""
-    half = len(total.n) // clusters // 2
-    canary = [sum(total.n[2 * half * k : 2 * half * k + half]) for k in range(clusters)]
-    stable = [sum(total.n[2 * half * k + half : 2 * half * (k + 1)]) for k in range(clusters)]
+def passes_noted(memory: Memory, tests: Tests, alpha: float) -> Memory:
+    """Every test whose pass side stands at its threshold now is marked: it keeps passing while its e-value is >= 1."""
+    needed = log(1 / alpha)
+    gates = {}
+    for name, gate in memory.gates.items():
+        reached = {test.kind.value for test in tests[name] if test.log_e_pass(gate.tests[test.kind.value]) >= needed}
+        gates[name] = gate if reached <= gate.latched else replace(gate, latched=gate.latched | reached)
+    return replace(memory, gates=gates)
+
+
+def arm_labels(gate: GateSpec, memory: Memory) -> tuple[int, int]:
+    """Labels of canary and stable over all clusters, in the gate's own denominator."""
+    canary, stable = (labels_in(gate, memory.sums, arm, memory.shares) for arm in ("canary", "stable"))
     return canary, stable
 
 
-def _absorbed_gate(gate: GateMemory, at: float, added: Counts, tests: Sequence[Hypothesis]) -> GateMemory:
-    if not any(added.n):
-        return gate
-    states = {
-        test.kind.value: absorb(test, gate.tests[test.kind.value], added, gate.total, gate.seed) for test in tests
-    }
-    after = replace(gate, total=gate.total + added, tests=states)
-    return replace(after, trail=_longer(gate.trail, at, states)) if _closed(gate, after) else after
+def _absorbed_gate(gate: GateMemory, at: float, look: Look, tests: Sequence[Test]) -> GateMemory:
+    states = {test.kind.value: test.absorb(gate.tests[test.kind.value], look) for test in tests}
+    after = replace(gate, tests=states)
+    if _bets(tests, states) == _bets(tests, gate.tests):
+        return after
+    value = min((test.log_e_pass(states[test.kind.value]) for test in tests), default=0.0)
+    return replace(after, trail=_longer(gate.trail, at, value))
 
 
-def _closed(before: GateMemory, after: GateMemory) -> bool:
-    return any(after.tests[kind].blocks != state.blocks for kind, state in before.tests.items())
+def _bets(tests: Sequence[Test], states: Mapping[str, Any]) -> int:
+    return sum(test.bets(states[test.kind.value]) for test in tests)
 
 
-def _longer(
-    trail: tuple[tuple[float, float], ...], at: float, states: Mapping[str, ProcessState]
-) -> tuple[tuple[float, float], ...]:
+def _longer(trail: tuple[tuple[float, float], ...], at: float, value: float) -> tuple[tuple[float, float], ...]:
     if trail and at < trail[-1][0] + _TRAIL_SPACING_S:
         return trail
-    value = min(state.log_e_pass for state in states.values())
     return (*(point for point in trail if point[0] >= at - _TRAIL_S), (at, round(value, 3)))
-
-
-def _vector(gate: GateSpec, memory: Memory, block: Block) -> Counts:
-    about = rows(gate, memory.classes)
-    nothing = Counts.zero(len(about))
-    s: list[int] = []
-    n: list[int] = []
-    for name in memory.shares:
-        arms = block.clusters.get(name, {})
-        for arm in ("canary", "stable"):
-            counts = count(gate, about, arms[arm].confusion) if arm in arms else nothing
-            s += counts.s
-            n += counts.n
-    return Counts(s=tuple(s), n=tuple(n))
-
-
-def _more_traffic(traffic: Mapping[str, Traffic], block: Block) -> dict[str, Traffic]:
-    grown = {}
-    for name, seen in traffic.items():
-        arms = block.clusters.get(name, {})
-        stable, canary = arms.get("stable", NOTHING), arms.get("canary", NOTHING)
-        grown[name] = Traffic(
-            stable_labels=seen.stable_labels + stable.labels,
-            canary_labels=seen.canary_labels + canary.labels,
-            stable_served=seen.stable_served + stable.served_rows,
-            canary_served=seen.canary_served + canary.served_rows,
-        )
-    return grown

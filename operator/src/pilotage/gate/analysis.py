@@ -9,15 +9,20 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
 
-from pilotage.gate import state as written
-from pilotage.gate.advance import Tests, absorbed, passes_noted, turned
+from pilotage.gate import conditions
+from pilotage.gate import memory as written
+from pilotage.gate.advance import absorbed, passes_noted, turned
 from pilotage.gate.blocks import decode_block
-from pilotage.gate.hypotheses import hypotheses_of
-from pilotage.gate.judge import judge, latched_failure
+from pilotage.gate.charges import failing
+from pilotage.gate.conditions import Watched
+from pilotage.gate.hypotheses import Tests, tests_of
+from pilotage.gate.judge import Case, judge
+from pilotage.gate.memory import Memory
 from pilotage.gate.opening import decode_history, normalised, open_gate
-from pilotage.gate.spec import AnalysisSpec, GateSpec, GateSpecError, Problem
+from pilotage.gate.reach import check_classes
+from pilotage.gate.spec import AnalysisSpec, GateSpec
 from pilotage.gate.spec_reader import decode
-from pilotage.gate.state import Memory, State, Traffic
+from pilotage.gate.state import State
 from pilotage.gate.verdict import Verdict
 
 
@@ -54,15 +59,14 @@ class Analysis:
         ``resume``: an earlier attempt's state; its pass side goes on. ``stable=False``: a first deployment.
         Raises GateSpecError for a gate whose class is not among ``classes``, ValueError for other misuse.
         """
-        self._check_classes(classes)
+        check_classes(self.gates, classes)
         shares = normalised(shares)
         if not 1 <= wave <= waves:
             raise ValueError(f"wave: {wave} of {waves} cannot be; freeze waves when the rollout starts")
-        past = decode_history(
-            history or {}, classes=classes, clusters=tuple(shares), gates=[g.name for g in self.gates]
-        )
-        earlier = written.decode(resume) if resume is not None else None
-        tests = self._tests(classes, shares, stable)
+        names = [gate.name for gate in self.gates]
+        past = decode_history(history or {}, classes=classes, clusters=tuple(shares), gates=names)
+        tests, watched = self._tests(classes, shares, stable), self._watched(classes, shares)
+        earlier = self._earlier(resume)
         opened = Memory(
             plan=self._plan(),
             classes=tuple(classes),
@@ -75,68 +79,70 @@ class Analysis:
             began=None,
             at=None,
             failed=None,
-            traffic={name: Traffic() for name in shares},
+            sums={},
+            turned={},
             gates={
-                gate.name: open_gate(gate, tests[gate.name], classes=classes, shares=shares, past=past, earlier=earlier)
+                gate.name: open_gate(gate, tests[gate.name], classes=classes, history=past, earlier=earlier)
                 for gate in self.gates
             },
+            conditions=conditions.opened(watched, past),
         )
-        return written.encode(opened)
+        return written.encode(opened, tests, watched)
 
     def update(self, state: Mapping[str, Any], block: Mapping[str, object]) -> State:
         """The state after one more block. An empty block changes nothing; small ones are kept until they can close.
 
         Raises BlockError for a block that is not what the contract says, ValueError for a state of other gates.
         """
-        memory = self._recall(state)
-        news = decode_block(
-            block, classes=memory.classes, clusters=tuple(memory.shares), gates=[gate.name for gate in self.gates]
-        )
-        tests = self._tests(memory.classes, memory.shares, memory.stable)
+        memory, tests, watched = self._recall(state)
+        names = [gate.name for gate in self.gates]
+        news = decode_block(block, classes=memory.classes, clusters=tuple(memory.shares), gates=names)
         after = memory
         if news.step is not None and news.step != memory.step:
-            after = turned(after, news.step, tests)
+            after = turned(after, news.step, self.gates, tests, watched)
         if not news.is_empty:
-            after = absorbed(after, news, self.gates, tests)
+            after = absorbed(after, news, self.gates, tests, watched)
         if after is memory:
             return state if isinstance(state, State) else State.from_dict(state)
-        after = passes_noted(after, self.settings.alpha)
+        after = passes_noted(after, tests, self.settings.alpha)
         if after.failed is None:
-            after = replace(after, failed=latched_failure(after, self.gates, tests, self.settings))
-        return written.encode(after)
+            deciding = [gate for gate in self.gates if gate.blocking]
+            breaches = conditions.breaches(after.conditions, watched)
+            after = replace(after, failed=failing(after, deciding, tests, self.settings, breaches))
+        return written.encode(after, tests, watched)
 
     def verdict(self, state: Mapping[str, Any]) -> Verdict:
         """What the evidence says now."""
-        memory = self._recall(state)
-        return judge(memory, self.gates, self.settings, self._tests(memory.classes, memory.shares, memory.stable))
+        memory, tests, watched = self._recall(state)
+        breaches = conditions.breaches(memory.conditions, watched)
+        return judge(Case(memory=memory, gates=self.gates, tests=tests, settings=self.settings, breaches=breaches))
 
     def _tests(self, classes: Sequence[str], shares: Mapping[str, float], stable: bool) -> Tests:
-        if not stable:  # nothing bets and nothing is decided; floors are reported from the totals alone
+        if not stable:  # nothing bets and nothing is decided; floors are reported from the sums alone
             return {gate.name: () for gate in self.gates}
-        return hypotheses_of(self.gates, classes, shares)
+        return tests_of(self.gates, classes, shares)
 
-    def _recall(self, state: Mapping[str, Any]) -> Memory:
-        memory = written.decode(state)
-        if memory.plan != self._plan():
+    def _watched(self, classes: Sequence[str], shares: Mapping[str, float]) -> Watched:
+        return Watched(gates=self.gates, classes=tuple(classes), clusters=tuple(shares))
+
+    def _recall(self, state: Mapping[str, Any]) -> tuple[Memory, Tests, Watched]:
+        classes, shares, stable = written.head(state)
+        if state.get("plan") != self._plan():
             raise ValueError("state: written for other gates, alpha, beta or minSamples; start the analysis anew")
-        return memory
+        tests, watched = self._tests(classes, shares, stable), self._watched(classes, shares)
+        return written.decode(state, tests, watched), tests, watched
+
+    def _earlier(self, resume: Mapping[str, Any] | None) -> Memory | None:
+        """An earlier attempt's state: of the same questions, perhaps over other clusters or with other settings."""
+        if resume is None:
+            return None
+        classes, shares, stable = written.head(resume)
+        names = set(resume.get("gates", {}))
+        known = [gate for gate in self.gates if gate.name in names]
+        tests: Tests = tests_of(known, classes, shares) if stable else {gate.name: () for gate in known}
+        return written.decode(resume, tests, self._watched(classes, shares))
 
     def _plan(self) -> str:
         # What a rollout's planHash covers of the gates: interval and minDuration may change while it runs.
         fixed = (self.gates, self.settings.alpha, self.settings.beta, self.settings.min_samples)
         return sha256(repr(fixed).encode()).hexdigest()[:12]
-
-    def _check_classes(self, classes: Sequence[str]) -> None:
-        if len(classes) < 2 or len(set(classes)) != len(classes):
-            raise ValueError(f"classes: {list(classes)!r}: name every class once, at least two")
-        problems = [
-            Problem(
-                path=f"spec.gates[{index}].class",
-                value=gate.class_name,
-                remedy=f"{gate.class_name!r} is not a class of this model; its classes are {', '.join(classes)}",
-            )
-            for index, gate in enumerate(self.gates)
-            if gate.class_name is not None and gate.class_name not in classes
-        ]
-        if problems:
-            raise GateSpecError(problems)

@@ -4,7 +4,7 @@ Every part is optional: empty means that nothing of the kind was counted or told
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import TypeVar
 
@@ -116,6 +116,10 @@ class ArmCounts:
             or any(any(part.positives) or any(part.negatives) for part in self.buckets.values())
             or any(any(bins) for bins in self.inputs.values())
         )
+
+    def for_sums(self) -> "ArmCounts":
+        """Without what conditions remember for themselves."""
+        return replace(self, late={}, inputs={}) if self.late or self.inputs else self
 
     def __add__(self, other: "ArmCounts") -> "ArmCounts":
         return ArmCounts(

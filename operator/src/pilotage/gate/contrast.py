@@ -68,7 +68,7 @@ def tilt(
     return point, value, slope
 
 
-def log_ratio(s: Sequence[int], n: Sequence[int], t: Sequence[float], q: Sequence[float]) -> float:
+def log_ratio(s: Sequence[float], n: Sequence[float], t: Sequence[float], q: Sequence[float]) -> float:
     """Log likelihood ratio of rates ``t`` against ``q`` for ``s`` successes among ``n`` trials per stratum."""
     total = 0.0
     for hits, trials, x, y in zip(s, n, t, q, strict=True):
@@ -77,6 +77,11 @@ def log_ratio(s: Sequence[int], n: Sequence[int], t: Sequence[float], q: Sequenc
         if trials > hits:
             total += (trials - hits) * log((1 - x) / (1 - y))
     return total
+
+
+def divergence(t: float, q: float) -> float:
+    """Nats that one trial at rate ``t`` says against rate ``q``; both in (0, 1)."""
+    return t * log(t / q) + (1 - t) * log((1 - t) / (1 - q))
 
 
 def _next(multiplier: float, step: float, low: float, high: float) -> float:

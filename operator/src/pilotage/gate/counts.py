@@ -1,79 +1,75 @@
-"""From confusion counts to the successes and trials a gate asks about.
+"""Vectors of counts: independent strata, each with the same few categories of outcomes.
 
-A gate's metric becomes *rows*: one binomial proportion, or one per class for a macro average, each entering the
-metric with the same coefficient. 0/0 stays 0 trials: an absent class is absent, never a rate of 0 or 1.
-Knows no cluster, arm or test. The vectors below are laid out cluster by cluster: canary's rows, then stable's.
+A proportion's stratum has two categories (hits, misses), a linear functional's as many as it has values. 0/0 stays 0
+trials: what is absent is absent, never a rate of 0 or 1. Knows no metric, cluster, arm or test.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from pilotage.gate.arm import Confusion
-from pilotage.gate.spec import Average, GateSpec, Metric
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Successes and trials per stratum; equal lengths."""
+    """``cells``: ``width`` categories of the first stratum, then of the second, and so on."""
 
-    s: tuple[int, ...]
-    n: tuple[int, ...]
+    width: int
+    cells: tuple[int, ...]
 
     @classmethod
-    def zero(cls, size: int) -> "Counts":
+    def zero(cls, strata: int, width: int = 2) -> "Counts":
         """Nothing counted yet."""
-        return cls(s=(0,) * size, n=(0,) * size)
+        return cls(width=width, cells=(0,) * (strata * width))
+
+    @classmethod
+    def of(cls, s: Sequence[int], n: Sequence[int]) -> "Counts":
+        """Successes among trials, stratum by stratum."""
+        return cls(
+            width=2, cells=tuple(chain.from_iterable((hits, all_ - hits) for hits, all_ in zip(s, n, strict=True)))
+        )
+
+    @property
+    def strata(self) -> int:
+        """How many strata there are."""
+        return len(self.cells) // self.width
+
+    @property
+    def s(self) -> tuple[int, ...]:
+        """The first category of every stratum: successes, of proportions."""
+        return self.cells[:: self.width]
+
+    @property
+    def n(self) -> tuple[int, ...]:
+        """Trials of every stratum."""
+        if self.width == 2:
+            return tuple(map(int.__add__, self.cells[::2], self.cells[1::2]))
+        return tuple(sum(self.cells[first : first + self.width]) for first in range(0, len(self.cells), self.width))
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(s=_plus(self.s, other.s), n=_plus(self.n, other.n))
+        return Counts(width=self.width, cells=tuple(map(int.__add__, self.cells, other.cells)))
 
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(s=_minus(self.s, other.s), n=_minus(self.n, other.n))
+        return Counts(width=self.width, cells=tuple(map(int.__sub__, self.cells, other.cells)))
 
-    def at(self, indices: Iterable[int]) -> "Counts":
+    def __bool__(self) -> bool:
+        return any(self.cells)
+
+    def at(self, strata: Iterable[int]) -> "Counts":
         """The counts of some strata."""
-        chosen = tuple(indices)
-        return Counts(s=tuple(self.s[i] for i in chosen), n=tuple(self.n[i] for i in chosen))
+        width = self.width
+        return Counts(
+            width=width, cells=tuple(chain.from_iterable(self.cells[i * width : (i + 1) * width] for i in strata))
+        )
 
+    def to_json(self) -> list[int]:
+        """``[width, strata]`` while nothing is counted; then width and all cells but the zeros at the end."""
+        end = len(self.cells)
+        while end and not self.cells[end - 1]:
+            end -= 1
+        return [self.width, self.strata, *self.cells[:end]]
 
-def rows(gate: GateSpec, classes: Sequence[str]) -> tuple[str | None, ...]:
-    """The classes whose rows make up the metric; ``(None,)`` for the proportion of all correct predictions.
-
-    Micro-averaged precision and recall and weighted recall are accuracy (statistics.md §4).
-    """
-    if gate.average is Average.MACRO:
-        return tuple(classes)
-    if gate.class_name is not None:
-        return (gate.class_name,)
-    return (None,)
-
-
-def count(gate: GateSpec, about: Sequence[str | None], confusion: Confusion) -> Counts:
-    """Successes and trials of each row of ``about`` in one confusion matrix."""
-    if about == (None,):
-        pairs = [_all_of(confusion)]
-    elif gate.metric is Metric.RECALL:
-        pairs = [(_cell(confusion, name, name), sum(confusion.get(name or "", {}).values())) for name in about]
-    else:
-        pairs = [
-            (_cell(confusion, name, name), sum(row.get(name or "", 0) for row in confusion.values())) for name in about
-        ]
-    return Counts(s=tuple(hits for hits, _ in pairs), n=tuple(trials for _, trials in pairs))
-
-
-def _all_of(confusion: Confusion) -> tuple[int, int]:
-    return sum(row.get(actual, 0) for actual, row in confusion.items()), sum(
-        sum(row.values()) for row in confusion.values()
-    )
-
-
-def _cell(confusion: Confusion, actual: str | None, predicted: str | None) -> int:
-    return confusion.get(actual or "", {}).get(predicted or "", 0)
-
-
-def _plus(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(map(int.__add__, left, right))
-
-
-def _minus(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(map(int.__sub__, left, right))
+    @classmethod
+    def from_json(cls, raw: Sequence[int]) -> "Counts":
+        """Inverse of ``to_json``."""
+        width, strata, *cells = raw
+        return cls(width=width, cells=(*cells, *(0,) * (width * strata - len(cells))))

@@ -12,14 +12,14 @@ An engine implements ``Test``. Everything else is common and lives outside: sums
 once for all gates, handed in as a ``Look``), latching of passes and failures, minSamples, starts of the fail side, the
 budget over tests, scopes, waves. Invariants every engine keeps:
 
-* ``absorb`` of nothing is the identity; a state is immutable and its ``encode`` is JSON of which ``decode`` is the exact
-  inverse; numbers that decide (log e-values) are the same after a round trip;
+* ``absorb`` of nothing is the identity; a state is immutable and its ``encode`` is JSON of which ``decode`` is the
+  exact inverse; numbers that decide (log e-values) are the same after a round trip;
 * ``log_e_pass`` is a process with expectation at most 1 (asymptotically, for the Gaussian one) while the gate is
   violated, at any look; ``log_e_fail(state, scope)`` while it is not, *with the starts' weights in it*:
-  ``ln sum_i start_share(i) E_i``. So before the first bet it is ``ln start_share(1)``, and ``fail_share`` of the scope is
-  applied by the judge;
-* ``turn`` is called when the weight changed: what is pending is settled, fail start number ``start`` opens. A process of
-  a start sees only counts since that start: ``Look.after`` minus the sums when it opened. An engine that cannot keep
+  ``ln sum_i start_share(i) E_i``. So before the first bet it is ``ln start_share(1)``, and ``fail_share`` of the scope
+  is applied by the judge;
+* ``turn`` is called when the weight changed: what is pending is settled, fail start number ``start`` opens. A process
+  of a start sees only counts since that start: ``Look.after`` minus the sums when it opened. An engine that cannot keep
   every start's counts may stop the older ones where they stand (a stopped process stays valid);
 * ``opened`` with an ``earlier`` state of the same test (``retry``) continues its pass side, and nothing else of it.
 """

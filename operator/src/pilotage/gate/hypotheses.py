@@ -1,101 +1,93 @@
-"""From gates to tests: which strata each test compares, with which coefficients, and its share of the fail budget.
+"""From gates to tests: which engine weighs which boundary, where it looks, and its share of the fail budget.
 
-A floor and a margin are two tests. Each test looks at the *mix* (clusters weighted by their frozen shares of the
-traffic) and, for the fail side only, at every single cluster. Shares of the fail budget add up to 1 over all tests
-and scopes of a wave. Knows no counts. Source: design.md §7, statistics.md §2.5, §5.3.
+A floor (or ceiling) and a margin are two tests. Each looks at the *mix* (clusters weighted by their frozen shares of
+the traffic) and, for the fail side only, at every single cluster. Shares of the fail budget add up to 1 over all tests
+and scopes of the gates that decide; an advisory gate has a budget of its own, which nobody spends. Knows no counts.
+Source: design.md §7, statistics.md §2.5, §4, §5.3.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 
-from pilotage.gate.counts import rows
+from pilotage.gate.composites import composite_test
+from pilotage.gate.engine import MIX, Kind, Scope, Test
+from pilotage.gate.exact import ExactTest
+from pilotage.gate.families import Family
+from pilotage.gate.guards import guard_test
+from pilotage.gate.metrics import limit_family, margin_family, pairs_family
+from pilotage.gate.pairs import PairedTest
 from pilotage.gate.spec import GateSpec
 
-MIX: Final = ""  # no cluster is called that
+Tests = Mapping[str, Sequence[Test]]
+"""The tests of every gate, by the gate's name."""
 
 
-class Kind(StrEnum):
-    """What the canary is held against."""
-
-    FLOOR = "floor"
-    MARGIN = "margin"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """One linear contrast. Indices point into the gate's vector, ``teachers`` into ``strata``, ``seeds`` into history.
-
-    ``teachers`` are the strata whose past sets the base rates: stable's for a margin, the canary's own for a floor.
-    """
-
-    name: str
-    fail_share: float
-    strata: tuple[int, ...]
-    coefficients: tuple[float, ...]
-    teachers: tuple[int, ...]
-    seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hypothesis:
-    """One boundary: canary's metric against ``bound`` (floor), or its difference to stable against ``bound`` = −margin.
-
-    ``rows`` is the number of proportions per arm and cluster; the mix is always the first scope.
-    """
-
-    kind: Kind
-    bound: float
-    rows: int
-    scopes: tuple[Scope, ...]
-
-
-def hypotheses_of(
+def tests_of(
     gates: Sequence[GateSpec], classes: Sequence[str], shares: Mapping[str, float]
-) -> dict[str, tuple[Hypothesis, ...]]:
-    """The tests of every gate, floor first, the fail budget spread evenly over all; ``shares`` add up to 1."""
-    asked = sum((gate.floor is not None) + (gate.margin is not None) for gate in gates)
+) -> dict[str, tuple[Test, ...]]:
+    """The tests of every gate, the limit first, the fail budget spread evenly; ``shares`` add up to 1."""
+    deciding = sum(len(_kinds(gate)) for gate in gates if gate.blocking)
     found = {}
     for gate in gates:
-        size = len(rows(gate, classes))
-        tests = []
-        if gate.floor is not None:
-            tests.append(_hypothesis(Kind.FLOOR, gate.floor, size, shares, 1 / asked))
-        if gate.margin is not None:
-            tests.append(_hypothesis(Kind.MARGIN, -gate.margin, size, shares, 1 / asked))
-        found[gate.name] = tuple(tests)
+        kinds = _kinds(gate)
+        asked = _Asked(gate=gate, classes=tuple(classes), shares=shares)
+        scopes = _scopes(shares, 1 / (deciding if gate.blocking else len(kinds)))
+        found[gate.name] = tuple(asked.test(kind, scopes) for kind in kinds)
     return found
 
 
-def _hypothesis(kind: Kind, bound: float, size: int, shares: Mapping[str, float], fail_share: float) -> Hypothesis:
-    clusters = tuple(shares)
+def _kinds(gate: GateSpec) -> list[Kind]:
+    if gate.is_guard:
+        return [Kind.SHIFT]
+    kinds = [] if gate.limit is None else [Kind.CEILING if gate.is_loss else Kind.FLOOR]
+    return kinds if gate.margin is None else [*kinds, Kind.MARGIN]
+
+
+def _scopes(shares: Mapping[str, float], fail_share: float) -> tuple[Scope, ...]:
     # One cluster is its own mix. Several: half of the budget for the mix, half spread over the clusters.
-    mix_share = fail_share if len(clusters) == 1 else fail_share / 2
-    mixed = [(k, shares[name]) for k, name in enumerate(clusters) if shares[name] > 0]
-    scopes = [_scope(MIX, mix_share, kind, size, mixed)]
-    if len(clusters) > 1:
-        each = fail_share / 2 / len(clusters)
-        scopes += [_scope(name, each, kind, size, [(k, 1.0)]) for k, name in enumerate(clusters)]
-    return Hypothesis(kind=kind, bound=bound, rows=size, scopes=tuple(scopes))
-
-
-def _scope(name: str, fail_share: float, kind: Kind, size: int, weights: Sequence[tuple[int, float]]) -> Scope:
-    strata = list(_strata(kind, size, weights))
-    taught_by_stable = kind is Kind.MARGIN
-    return Scope(
-        name=name,
-        fail_share=fail_share,
-        strata=tuple(index for index, _ in strata),
-        coefficients=tuple(coefficient for _, coefficient in strata),
-        teachers=tuple(p for p, (_, a) in enumerate(strata) if (a < 0) == taught_by_stable),
-        seeds=tuple(k * size + row for k, _ in weights for row in range(size)),
+    mixed = tuple((name, share) for name, share in shares.items() if share > 0)
+    if len(shares) == 1:
+        return (Scope(name=MIX, weights=mixed, fail_share=fail_share),)
+    each = fail_share / 2 / len(shares)
+    return (
+        Scope(name=MIX, weights=mixed, fail_share=fail_share / 2),
+        *(Scope(name=name, weights=((name, 1.0),), fail_share=each) for name in shares),
     )
 
 
-def _strata(kind: Kind, size: int, weights: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float]]:
-    for k, weight in weights:
-        first = 2 * size * k
-        yield from ((first + row, weight / size) for row in range(size))
-        if kind is Kind.MARGIN:
-            yield from ((first + size + row, -weight / size) for row in range(size))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One gate in one wave."""
+
+    gate: GateSpec
+    classes: tuple[str, ...]
+    shares: Mapping[str, float]
+
+    def test(self, kind: Kind, scopes: tuple[Scope, ...]) -> Test:
+        gate, classes = self.gate, self.classes
+        if kind is Kind.SHIFT:
+            return guard_test(gate, classes, scopes)
+        if kind is not Kind.MARGIN:
+            family = limit_family(gate, classes, mixes=len(scopes[0].weights) > 1)
+            return (
+                self._exact(kind, scopes, family)
+                if family is not None
+                else composite_test(gate, kind, classes=classes, scopes=scopes)
+            )
+        family = margin_family(gate, classes, mixes=len(self.shares) > 1)
+        if family is None:
+            return composite_test(gate, kind, classes=classes, scopes=scopes)
+        apart = self._exact(kind, scopes, family)
+        together = pairs_family(gate)
+        return apart if together is None else PairedTest(apart=apart, together=self._exact(kind, scopes, together))
+
+    def _exact(self, kind: Kind, scopes: tuple[Scope, ...], family: Family) -> ExactTest:
+        place = {name: k for k, name in enumerate(self.shares)}
+        return ExactTest(
+            kind=kind,
+            question=f"{self.gate.name}/{self.gate.title}/{kind}",
+            family=family,
+            clusters=tuple(self.shares),
+            scopes=scopes,
+            parts=tuple(family.part([(place[name], weight) for name, weight in scope.weights]) for scope in scopes),
+        )

@@ -8,7 +8,7 @@ likelihood) whose slope is the multiplier itself, so cubic pieces between a few 
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, log, sqrt
@@ -36,10 +36,30 @@ class Interval:
         """As it appears in statuses and reports."""
         return {"estimate": self.estimate, "lower": self.lower, "upper": self.upper}
 
-    def consistent_with(self, bound: float, *, passed: bool) -> "Interval":
-        """The same interval, never contradicting the verdict: its lower end is above ``bound`` only after a pass."""
+    def consistent_with(self, bound: float, *, passed: bool, below: bool = False) -> "Interval":
+        """The same interval, never contradicting the verdict: its end towards ``bound`` is beyond it only after a pass.
+
+        ``below``: the bound is a ceiling.
+        """
+        if below:
+            upper = min(self.upper, bound) if passed else max(self.upper, bound)
+            return Interval(estimate=self.estimate, lower=self.lower, upper=max(upper, self.estimate))
         lower = max(self.lower, bound) if passed else min(self.lower, bound)
         return Interval(estimate=self.estimate, lower=min(lower, self.estimate), upper=self.upper)
+
+    def mapped(self, to: Callable[[float], float]) -> "Interval":
+        """In other units; ``to`` is monotone."""
+        ends = sorted((to(self.lower), to(self.upper)))
+        return Interval(estimate=to(self.estimate), lower=ends[0], upper=ends[1])
+
+    def around(self, estimate: float) -> "Interval":
+        """The same interval about the estimate that is shown, which it always holds.
+
+        Over several clusters a class's metric is shown as of the mixed traffic, and tested as the mean of the
+        clusters' own: they differ where the class is more frequent in one of them.
+        """
+        lower, upper = min(self.lower, estimate), max(self.upper, estimate)
+        return Interval(estimate=estimate, lower=lower, upper=upper)
 
 
 @dataclass(frozen=True, slots=True)

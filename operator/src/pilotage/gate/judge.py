@@ -1,222 +1,208 @@
 """From what is remembered to a verdict: fail before pass before not enough before undecided.
 
-Pass needs every test of every gate (intersection–union: alpha each). Fail needs the weighted sum over all fail
-processes to reach 1/beta. Guards only ever withhold a verdict, so they cannot void a guarantee.
-Source: design.md §7, statistics.md §5.1, §5.2, §5.4.
+Pass needs every test of every gate that is needed (intersection–union: alpha each). Fail needs the weighted sum over
+all fail processes to reach 1/beta. Guards and conditions only ever withhold a verdict, so they cannot void a guarantee.
+Advisory gates report and decide nothing. Source: design.md §7, statistics.md §5.1, §5.2, §5.4.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log
-from typing import Any, Final
+from math import log
+from typing import Final
 
-from pilotage.gate.advance import Tests, labels_by_cluster
-from pilotage.gate.hypotheses import Hypothesis, Kind, Scope
-from pilotage.gate.process import ProcessState
-from pilotage.gate.report import Bounds, canary_value, reason_of_failure, stable_value
+from pilotage.gate.absence import absent_from
+from pilotage.gate.charges import fail_weight_of, failing
+from pilotage.gate.conditions import Breach
+from pilotage.gate.denominators import labels_in
+from pilotage.gate.engine import Kind, Test
+from pilotage.gate.hypotheses import Tests
+from pilotage.gate.memory import GateMemory, Memory
+from pilotage.gate.report import Bounds, canary_value, stable_value
 from pilotage.gate.spec import AnalysisSpec, GateSpec
-from pilotage.gate.state import GateMemory, Memory
 from pilotage.gate.verdict import GateVerdict, Outcome, Verdict
 
-_FAIL_NEEDS: Final = 10
 _STEP_NEEDS: Final = 50
-_OVERFLOW: Final = 700.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
-    """What one fail process adds to the wave's sum."""
+class Case:
+    """Everything a verdict is made of. ``breaches``: conditions of the guarantee that are broken now."""
 
-    gate: str
-    test: Hypothesis
-    scope: Scope
-    weight: float
-
-
-def charges(memory: Memory, tests: Tests, settings: AnalysisSpec) -> list[Charge]:
-    """Every fail process with its share of the budget times its e-value; too few labels count as none."""
-    needed = min(_FAIL_NEEDS, settings.min_samples)
-    found = []
-    for name, gate in memory.gates.items():
-        for test in tests[name]:
-            state = gate.tests[test.kind.value]
-            for index, scope in enumerate(test.scopes):
-                if _labels(gate, scope) < needed:
-                    continue
-                weight = scope.fail_share / memory.waves * exp(min(state.log_e_fail(index), _OVERFLOW))
-                found.append(Charge(gate=name, test=test, scope=scope, weight=weight))
-    return found
+    memory: Memory
+    gates: Sequence[GateSpec]
+    tests: Tests
+    settings: AnalysisSpec
+    breaches: Sequence[Breach]
 
 
-def latched_failure(
-    memory: Memory, gates: Sequence[GateSpec], tests: Tests, settings: AnalysisSpec
-) -> Mapping[str, Any] | None:
-    """What to remember for ever if the wave has failed at this look: when, which gates, and why, in today's numbers.
-
-    Guilty are the gate of the heaviest process and every gate that would have failed the wave alone.
-    """
-    found = charges(memory, tests, settings)
-    if sum(charge.weight for charge in found) < 1 / settings.beta:
-        return None
-    by_gate = {gate.name: [charge for charge in found if charge.gate == gate.name] for gate in gates}
-    heaviest = max(found, key=lambda charge: charge.weight)
-    reasons = {}
-    for gate in gates:
-        own = by_gate[gate.name]
-        if gate.name == heaviest.gate or sum(charge.weight for charge in own) >= 1 / settings.beta:
-            worst = max(own, key=lambda charge: charge.weight)
-            reasons[gate.name] = reason_of_failure(
-                gate, memory, memory.gates[gate.name], kind=worst.test.kind, scope=worst.scope.name
-            )
-    return {"at": memory.at, "gate": heaviest.gate, "reasons": reasons}
-
-
-def judge(memory: Memory, gates: Sequence[GateSpec], settings: AnalysisSpec, tests: Tests) -> Verdict:
+def judge(case: Case) -> Verdict:
     """The verdict of this wave over all its gates."""
-    verdicts = {
-        gate.name: _judge_gate(gate, memory, memory.gates[gate.name], tests[gate.name], settings) for gate in gates
-    }
-    state, reason = _overall(memory, verdicts)
+    memory, settings = case.memory, case.settings
+    verdicts = {gate.name: _GateCase(case=case, gate=gate).judged() for gate in case.gates}
+    state, reason = _overall(case, verdicts)
+    needed = [gate.name for gate in case.gates if gate.needed_for_pass]
     return Verdict(
         state=state,
         reason=reason,
         gates=verdicts,
-        fail_weight=sum(charge.weight for charge in charges(memory, tests, settings)),
+        fail_weight=fail_weight_of(memory, case.gates, case.tests, settings, case.breaches),
         alpha=settings.alpha,
         beta=settings.beta,
-        step_ready=all(v.step_labels["canary"] >= settings.min_samples for v in verdicts.values()),
+        step_ready=all(verdicts[name].step_labels["canary"] >= settings.min_samples for name in needed),
         coverage=_coverage(memory),
+        breaches=tuple(case.breaches),
     )
 
 
-def _overall(memory: Memory, verdicts: Mapping[str, GateVerdict]) -> tuple[Outcome, str]:
+def _overall(case: Case, verdicts: Mapping[str, GateVerdict]) -> tuple[Outcome, str]:
+    memory = case.memory
     if memory.failed is not None:
         gate = memory.failed["gate"]
         return Outcome.FAIL, f"{gate}: {memory.failed['reasons'][gate]}"
     if not memory.stable:
         return Outcome.INCONCLUSIVE, "there is no stable revision: gates report and do not decide"
+    needed = [verdicts[gate.name] for gate in case.gates if gate.needed_for_pass]
+    if not needed:
+        return Outcome.INCONCLUSIVE, "no gate here can pass: all are advisory or guards"
     for state in (Outcome.INSUFFICIENT_DATA, Outcome.INCONCLUSIVE):
-        waiting = [f"{v.name}: {v.reason}" for v in verdicts.values() if v.state is state]
+        waiting = [f"{v.name}: {v.reason}" for v in needed if v.state is state]
         if waiting:
             return state, "; ".join(waiting)
     return Outcome.PASS, "every gate passes"
 
 
-def _judge_gate(
-    gate: GateSpec, memory: Memory, held: GateMemory, tests: Sequence[Hypothesis], settings: AnalysisSpec
-) -> GateVerdict:
-    state, reason = _outcome(gate, memory, held, tests, settings)
-    passed = frozenset(test.kind for test in tests if _passes(held.tests[test.kind.value]))
-    canary, stable = labels_by_cluster(held.total, len(memory.shares))
-    log_e_pass = min((s.log_e_pass for s in held.tests.values()), default=0.0)
-    return GateVerdict(
-        name=gate.name,
-        title=gate.title,
-        state=state,
-        reason=reason,
-        estimate=canary_value(memory, held),
-        stable=stable_value(memory, held),
-        floor=gate.floor,
-        margin=gate.margin,
-        log_e_pass=log_e_pass,
-        log_e_fail=max((s.log_e_fail(i) for s in held.tests.values() for i in range(len(s.scopes))), default=0.0),
-        labels={
-            "stable": dict(zip(memory.shares, stable, strict=True)),
-            "canary": dict(zip(memory.shares, canary, strict=True)),
-        },
-        step_labels={"stable": sum(stable) - held.step_from[1], "canary": sum(canary) - held.step_from[0]},
-        blocks=sum(scope.blocks for s in held.tests.values() for scope in s.scopes),
-        eta=None if state is not Outcome.INCONCLUSIVE else _eta(memory, held, log_e_pass, settings.alpha),
-        bounds=Bounds(gate=gate, memory=memory, held=held, settings=settings, passed=passed),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GateCase:
+    """One gate of a case."""
 
+    case: Case
+    gate: GateSpec
 
-def _outcome(
-    gate: GateSpec, memory: Memory, held: GateMemory, tests: Sequence[Hypothesis], settings: AnalysisSpec
-) -> tuple[Outcome, str]:
-    if memory.failed is not None and gate.name in memory.failed["reasons"]:
-        return Outcome.FAIL, memory.failed["reasons"][gate.name]
-    if not memory.stable:
-        if gate.margin is not None:
-            return Outcome.NOT_APPLICABLE, "there is no stable revision to compare with"
-        return Outcome.INCONCLUSIVE, "a first deployment: the floor is reported and does not decide"
-    missing = _missing(memory, held, tests, settings)
-    if missing is not None:
-        return Outcome.INSUFFICIENT_DATA, missing
-    waiting = _waiting(memory, held, settings)
-    if waiting is not None:
-        return Outcome.INCONCLUSIVE, waiting
-    return Outcome.PASS, "the evidence rules out that the gate is violated"
+    @property
+    def held(self) -> GateMemory:
+        return self.case.memory.gates[self.gate.name]
 
+    @property
+    def tests(self) -> Sequence[Test]:
+        return self.case.tests[self.gate.name]
 
-def _missing(memory: Memory, held: GateMemory, tests: Sequence[Hypothesis], settings: AnalysisSpec) -> str | None:
-    """Why there is too little to speak of an answer, or None."""
-    canary, stable = labels_by_cluster(held.total, len(memory.shares))
-    arms = {"canary": sum(canary)} | ({"stable": sum(stable)} if any(t.kind is Kind.MARGIN for t in tests) else {})
-    for arm, labels in arms.items():
-        if labels < settings.min_samples:
-            return f"{labels} of {settings.min_samples} matured labels of the {arm}"
-    if any(state.blocks == 0 for state in held.tests.values()):
-        absent = sorted({_place(memory, held, i) for t in tests for i in t.scopes[0].strata if held.total.n[i] == 0})
-        if absent:
-            return f"no matured label yet of {', '.join(absent[:3])}" + (" and others" if len(absent) > 3 else "")
-        return "no block closed yet: fewer than 5 matured labels somewhere"
-    return None
+    def judged(self) -> GateVerdict:
+        gate, memory, held, settings = self.gate, self.case.memory, self.held, self.case.settings
+        state, reason = self._outcome()
+        states = [(test, held.tests[test.kind.value]) for test in self.tests]
+        log_e_pass = min((test.log_e_pass(s) for test, s in states), default=0.0)
+        labels = {
+            arm: {c: labels_in(gate, memory.sums, arm, [c]) for c in memory.shares} for arm in ("stable", "canary")
+        }
+        canary, stable = held.step_from
+        passed = frozenset(test.kind for test in self.tests if self._passes(test))
+        return GateVerdict(
+            name=gate.name,
+            title=gate.title,
+            state=state,
+            reason=reason,
+            estimate=canary_value(gate, memory),
+            stable=stable_value(gate, memory),
+            floor=gate.floor,
+            ceiling=gate.ceiling,
+            margin=gate.margin,
+            advisory=not gate.blocking,
+            log_e_pass=log_e_pass,
+            log_e_fail=max((t.log_e_fail(s, i) for t, s in states for i in range(len(t.scopes))), default=0.0),
+            labels=labels,
+            step_labels={
+                "stable": sum(labels["stable"].values()) - stable,
+                "canary": sum(labels["canary"].values()) - canary,
+            },
+            blocks=sum(test.bets(s) for test, s in states),
+            eta=None if state is not Outcome.INCONCLUSIVE else self._eta(log_e_pass),
+            bounds=Bounds(gate=gate, tests=self.tests, memory=memory, settings=settings, passed=passed),
+        )
 
+    def _outcome(self) -> tuple[Outcome, str]:
+        gate, memory = self.gate, self.case.memory
+        failure = self._failure()
+        if failure is not None:
+            return Outcome.FAIL, failure
+        if not memory.stable:
+            if gate.margin is not None:
+                return Outcome.NOT_APPLICABLE, "there is no stable revision to compare with"
+            limit = "ceiling" if gate.is_loss else "floor"
+            return Outcome.INCONCLUSIVE, f"a first deployment: the {limit} is reported and does not decide"
+        if gate.is_guard:
+            return Outcome.INCONCLUSIVE, "a guard: it may fail, and is not needed for a pass"
+        missing = self._missing()
+        if missing is not None:
+            return Outcome.INSUFFICIENT_DATA, missing
+        waiting = self._waiting()
+        if waiting is not None:
+            return Outcome.INCONCLUSIVE, waiting
+        return Outcome.PASS, "the evidence rules out that the gate is violated"
 
-def _waiting(memory: Memory, held: GateMemory, settings: AnalysisSpec) -> str | None:
-    """What keeps a gate with enough labels from passing, or None."""
-    if not all(_passes(state) for state in held.tests.values()):
-        return "enough labels, not decided yet"
-    canary, _ = labels_by_cluster(held.total, len(memory.shares))
-    if memory.starts > 1:
-        if any(state.step_blocks == 0 for state in held.tests.values()):
-            return "no block closed since the weight changed"
-        since, needed = sum(canary) - held.step_from[0], min(_STEP_NEEDS, settings.min_samples)
-        if since < needed:
-            return f"{since} of {needed} matured labels of the canary since the weight changed"
-    lasted = 0.0 if memory.at is None or memory.began is None else memory.at - memory.began
-    if lasted < settings.min_duration_s:
-        return f"{lasted:.0f} of {settings.min_duration_s:.0f} s of evidence"
-    return None
+    def _failure(self) -> str | None:
+        failed = self.case.memory.failed
+        if failed is not None and self.gate.name in failed["reasons"]:
+            reason: str = failed["reasons"][self.gate.name]
+            return reason
+        if self.gate.blocking:
+            return None
+        found = failing(self.case.memory, [self.gate], self.case.tests, self.case.settings, self.case.breaches)
+        return None if found is None else f"{found['reasons'][self.gate.name]}; advisory: it decides nothing"
 
-
-def _passes(state: ProcessState) -> bool:
-    return state.latched and state.log_e_pass >= 0
-
-
-def _labels(gate: GateMemory, scope: Scope) -> int:
-    """Labels of the arm that has fewest in this scope."""
-    n = gate.total.n
-    arms: dict[bool, int] = {}
-    for index, coefficient in zip(scope.strata, scope.coefficients, strict=True):
-        arms[coefficient > 0] = arms.get(coefficient > 0, 0) + n[index]
-    return min(arms.values())
-
-
-def _place(memory: Memory, held: GateMemory, index: int) -> str:
-    size = len(held.total.n) // len(memory.shares) // 2
-    cluster = tuple(memory.shares)[index // (2 * size)]
-    arm = "canary" if index % (2 * size) < size else "stable"
-    row = f" {memory.classes[index % size]!r}" if size > 1 else ""
-    return f"{arm}{row} in {cluster}"
-
-
-def _eta(memory: Memory, held: GateMemory, log_e_pass: float, alpha: float) -> float | None:
-    if memory.at is None or not held.trail:
+    def _missing(self) -> str | None:
+        """Why there is too little to speak of an answer, or None."""
+        needed = self.case.settings.min_samples
+        for arm in ("canary", "stable"):
+            if arm == "canary" or any(test.kind is Kind.MARGIN for test in self.tests):
+                labels = self._labels(arm)
+                if labels < needed:
+                    return f"{labels} of {needed} matured labels of the {arm}"
+        if any(test.bets(self.held.tests[test.kind.value]) == 0 for test in self.tests):
+            absent = absent_from(self.gate, self.tests, self.case.memory)
+            if absent:
+                return f"no matured label yet of {', '.join(absent[:3])}" + (" and others" if len(absent) > 3 else "")
+            return "no block closed yet: fewer than 5 matured labels somewhere"
         return None
-    at, value = held.trail[0]
-    if memory.at <= at or log_e_pass <= value:
+
+    def _waiting(self) -> str | None:
+        """What keeps a gate with enough labels from passing, or None."""
+        broken = [b for b in self.case.breaches if self.gate.name in b.passes]
+        if broken:
+            return f"{broken[0].condition}: {broken[0].reason}"
+        if not all(self._passes(test) for test in self.tests):
+            return "enough labels, not decided yet"
+        memory, held, settings = self.case.memory, self.held, self.case.settings
+        if memory.starts > 1:
+            if any(test.step_bets(held.tests[test.kind.value]) == 0 for test in self.tests):
+                return "no block closed since the weight changed"
+            since = self._labels("canary") - held.step_from[0]
+            if since < _STEP_NEEDS:
+                return f"{since} of {_STEP_NEEDS} matured labels of the canary since the weight changed"
+        lasted = 0.0 if memory.at is None or memory.began is None else memory.at - memory.began
+        if lasted < settings.min_duration_s:
+            return f"{lasted:.0f} of {settings.min_duration_s:.0f} s of evidence"
         return None
-    missing = log(1 / alpha) - log_e_pass
-    return max(0.0, missing) * (memory.at - at) / (log_e_pass - value)
+
+    def _passes(self, test: Test) -> bool:
+        return test.kind.value in self.held.latched and test.log_e_pass(self.held.tests[test.kind.value]) >= 0
+
+    def _labels(self, arm: str) -> int:
+        return labels_in(self.gate, self.case.memory.sums, arm, self.case.memory.shares)
+
+    def _eta(self, log_e_pass: float) -> float | None:
+        at, trail = self.case.memory.at, self.held.trail
+        if at is None or not trail:
+            return None
+        since, value = trail[0]
+        if at <= since or log_e_pass <= value:
+            return None
+        missing = log(1 / self.case.settings.alpha) - log_e_pass
+        return max(0.0, missing) * (at - since) / (log_e_pass - value)
 
 
 def _coverage(memory: Memory) -> dict[str, dict[str, float | None]]:
-    def share(labels: int, served: int) -> float | None:
-        return labels / served if served else None
+    def share(arm: str, name: str) -> float | None:
+        counts = memory.sums.get(name, {}).get(arm)
+        return counts.labels / counts.served_rows if counts is not None and counts.served else None
 
-    return {
-        "stable": {name: share(t.stable_labels, t.stable_served) for name, t in memory.traffic.items()},
-        "canary": {name: share(t.canary_labels, t.canary_served) for name, t in memory.traffic.items()},
-    }
+    return {arm: {name: share(arm, name) for name in memory.shares} for arm in ("stable", "canary")}

@@ -4,12 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pilotage.gate.counts import Counts
+from pilotage.gate.arm import ArmCounts
+from pilotage.gate.denominators import labels_in
+from pilotage.gate.engine import Kind, Scope, Test
+from pilotage.gate.estimates import estimate
 from pilotage.gate.grids import fail_grid, floor_scale, margin_scale, pass_grid
-from pilotage.gate.hypotheses import MIX, Kind
 from pilotage.gate.interval import Interval, interval
-from pilotage.gate.spec import AnalysisSpec, GateSpec
-from pilotage.gate.state import GateMemory, Memory
+from pilotage.gate.jaccard import f1_of
+from pilotage.gate.memory import Memory
+from pilotage.gate.metrics import can_pair, jaccard_rows, proportions_of
+from pilotage.gate.spec import AnalysisSpec, GateSpec, Metric
+from pilotage.gate.tallies import Rows, tally
+
+_NOTHING = ArmCounts()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,98 +27,139 @@ class Bounds:
     """
 
     gate: GateSpec
+    tests: Sequence[Test]
     memory: Memory
-    held: GateMemory
     settings: AnalysisSpec
     passed: frozenset[Kind]
 
     @cached_property
     def metric(self) -> Interval | None:
-        """The canary's metric over the mix; None while a stratum of it has no label."""
-        gate = self.gate
-        if Kind.FLOOR.value in self.held.tests:
-            scale = self.held.tests[Kind.FLOOR.value].scale
-        else:
-            scale = floor_scale(gate.floor, None) if gate.floor is not None else margin_scale(gate.margin or 0.0)
-        indices, coefficients = _arm(self.memory, self.held, canary=True)
-        found = self._interval(indices, coefficients, scale, span=(0.0, 1.0))
-        if found is None or gate.floor is None:
+        """The canary's metric over the mix; None while it is undefined."""
+        gate, value = self.gate, canary_value(self.gate, self.memory)
+        if value is None:
+            return None
+        found = self._metric()
+        if found is None:
+            return None
+        found = found.around(value)
+        if gate.limit is None:
             return found
-        return found.consistent_with(gate.floor, passed=Kind.FLOOR in self.passed)
+        kind = Kind.CEILING if gate.is_loss else Kind.FLOOR
+        return found.consistent_with(gate.limit, passed=kind in self.passed, below=gate.is_loss)
 
     @cached_property
     def difference(self) -> Interval | None:
-        """Canary's metric minus stable's over the mix; None without a margin or while a stratum has no label."""
-        margin = self.gate.margin
-        if margin is None or not self.memory.stable:
+        """Canary's metric minus stable's over the mix; None without a margin or while either is undefined."""
+        gate, margin = self.gate, self.gate.margin
+        ours, theirs = canary_value(gate, self.memory), stable_value(gate, self.memory)
+        if margin is None or not self.memory.stable or ours is None or theirs is None:
             return None
-        canary, plus = _arm(self.memory, self.held, canary=True)
-        stable, minus = _arm(self.memory, self.held, canary=False)
-        coefficients = [*plus, *(-a for a in minus)]
-        found = self._interval([*canary, *stable], coefficients, margin_scale(margin), span=(-1.0, 1.0))
-        return found and found.consistent_with(-margin, passed=Kind.MARGIN in self.passed)
+        found = self._difference()
+        if found is None:
+            return None
+        bound = margin if gate.is_loss else -margin
+        found = found.around(ours - theirs)
+        return found.consistent_with(bound, passed=Kind.MARGIN in self.passed, below=gate.is_loss)
 
-    def _interval(
-        self, indices: Sequence[int], coefficients: Sequence[float], scale: float, *, span: tuple[float, float]
-    ) -> Interval | None:
+    def _metric(self) -> Interval | None:
+        gate, classes = self.gate, self.memory.classes
+        found = proportions_of(gate, classes)
+        if found is not None:
+            limit = None if gate.limit is None else found.bound_of(gate.limit)
+            scale = margin_scale(found.margin_of(gate.margin or 0.0)) if limit is None else floor_scale(limit, None)
+            inner = self._contrast(found.rows, scale, (1.0, 0.0))
+            return inner and inner.mapped(lambda p: found.offset + found.factor * p)
+        rows = jaccard_rows(gate)
+        if rows is not None and len(self.memory.shares) == 1:
+            inner = self._contrast(rows, 0.02, (1.0, 0.0))
+            return inner and inner.mapped(f1_of)
+        return self._smooth()
+
+    def _difference(self) -> Interval | None:
+        gate = self.gate
+        found = proportions_of(gate, self.memory.classes)
+        if found is None:
+            return self._smooth()
+        inner = self._contrast(found.rows, margin_scale(found.margin_of(gate.margin or 0.0)), (1.0, -1.0))
+        return inner and inner.mapped(lambda d: found.factor * d)
+
+    def _smooth(self) -> Interval | None:
+        return None
+
+    def _contrast(self, rows: Rows, scale: float, arms: tuple[float, float]) -> Interval | None:
+        """Over the mix, of canary's and stable's rows with these signs."""
+        served = {name: share for name, share in self.memory.shares.items() if share > 0}
+        size = len(rows.about)
+        strata: list[int] = []
+        coefficients: list[float] = []
+        for k, share in enumerate(served.values()):
+            for arm, sign in enumerate(arms):
+                if sign:
+                    first = (2 * k + arm) * size
+                    strata += range(first, first + size)
+                    coefficients += [sign * share / size] * size
         return interval(
-            self.held.total.at(indices),
+            tally(rows, list(served), self.memory.sums).at(strata),
             coefficients,
             below=pass_grid(scale),
             above=fail_grid(scale),
             alpha=self.settings.alpha,
             beta=self.settings.beta,
-            span=span,
+            span=(-1.0 if arms[1] else 0.0, 1.0),
         )
 
 
-def canary_value(memory: Memory, held: GateMemory) -> float | None:
-    """The canary's metric over the mix; None while a stratum of it has no label."""
-    indices, coefficients = _arm(memory, held, canary=True)
-    return _value(held.total.at(indices), coefficients)
+def canary_value(gate: GateSpec, memory: Memory, scope: Scope | None = None) -> float | None:
+    """The canary's metric over the mix (or a scope); None while it is undefined."""
+    return _value(gate, memory, "canary", scope)
 
 
-def stable_value(memory: Memory, held: GateMemory) -> float | None:
-    """Stable's metric over the mix; None while a stratum of it has no label."""
-    indices, coefficients = _arm(memory, held, canary=False)
-    return _value(held.total.at(indices), coefficients)
+def stable_value(gate: GateSpec, memory: Memory, scope: Scope | None = None) -> float | None:
+    """Stable's metric over the mix (or a scope); None while it is undefined."""
+    return _value(gate, memory, "stable", scope)
 
 
-def reason_of_failure(gate: GateSpec, memory: Memory, held: GateMemory, *, kind: Kind, scope: str) -> str:
-    """Value, bound, labels and place, as one sentence; ``scope`` is the mix or a cluster."""
-    only = None if scope == MIX else scope
-    where = f"in {next(iter(memory.shares)) if len(memory.shares) == 1 else only}"
-    if len(memory.shares) > 1 and only is None:
-        where = "over all clusters"
-    indices, coefficients = _arm(memory, held, canary=True, only=only)
-    counts = held.total.at(indices)
-    said = f"{gate.title} {_shown(_value(counts, coefficients))} {where}"
-    labels = f"({sum(counts.n)} labels)"
+def reason_of_failure(gate: GateSpec, memory: Memory, *, kind: Kind, scope: Scope) -> str:
+    """Value, bound, labels and place, as one sentence."""
+    clusters = [name for name, _ in scope.weights]
+    everywhere = len(memory.shares) > 1 and scope.name not in memory.shares
+    where = "over all clusters" if everywhere else f"in {clusters[0]}"
+    n = labels_in(gate, memory.sums, "canary", clusters)
+    what = "requests" if gate.metric in (Metric.ERROR_RATE, Metric.LATENCY) else "rows" if gate.is_guard else "labels"
+    if kind is Kind.SHIFT:
+        return f"{gate.title} has moved by more than {gate.margin:g} from stable {where} ({n} {what})"
+    said = f"{gate.title} {_shown(canary_value(gate, memory, scope))} {where}"
     if kind is Kind.FLOOR:
-        return f"{said} is below the floor {gate.floor:g} {labels}"
-    indices, coefficients = _arm(memory, held, canary=False, only=only)
-    against = _shown(_value(held.total.at(indices), coefficients))
-    return f"{said} is more than {gate.margin:g} below stable's {against} {labels}"
+        return f"{said} is below the floor {gate.floor:g} ({n} {what})"
+    if kind is Kind.CEILING:
+        return f"{said} is above the ceiling {gate.ceiling:g} ({n} {what})"
+    side = "above" if gate.is_loss else "below"
+    against = _shown(stable_value(gate, memory, scope))
+    return f"{said} is more than {gate.margin:g} {side} stable's {against} ({n} {what})"
+
+
+def _value(gate: GateSpec, memory: Memory, arm: str, scope: Scope | None) -> float | None:
+    weights = memory.shares.items() if scope is None else scope.weights
+    mix = [(share, memory.sums.get(name, {}).get(arm, _NOTHING)) for name, share in weights]
+    found = estimate(gate, memory.classes, mix)
+    return _paired(gate, memory, arm, list(weights)) if found is None else found
+
+
+def _paired(gate: GateSpec, memory: Memory, arm: str, weights: Sequence[tuple[str, float]]) -> float | None:
+    """The share of right answers in pairs, where labels came in no other way."""
+    if not can_pair(gate):
+        return None
+    total = 0.0
+    for name, share in weights:
+        arms = memory.sums.get(name, {})
+        found = (arms[known].pairs.get(gate.class_name or "") for known in ("canary", "stable") if known in arms)
+        pairs = next((part for part in found if part is not None), None)
+        if share > 0:
+            if pairs is None or not pairs.total:
+                return None
+            total += share * (pairs.n11 + (pairs.n10 if arm == "canary" else pairs.n01)) / pairs.total
+    return total
 
 
 def _shown(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
-
-
-def _arm(memory: Memory, held: GateMemory, *, canary: bool, only: str | None = None) -> tuple[list[int], list[float]]:
-    rows = len(held.total.n) // len(memory.shares) // 2
-    indices: list[int] = []
-    coefficients: list[float] = []
-    for k, (name, share) in enumerate(memory.shares.items()):
-        weight = share if only is None else float(name == only)
-        if weight > 0:
-            first = 2 * rows * k + (0 if canary else rows)
-            indices += range(first, first + rows)
-            coefficients += [weight / rows] * rows
-    return indices, coefficients
-
-
-def _value(counts: Counts, coefficients: list[float]) -> float | None:
-    if min(counts.n) == 0:
-        return None
-    return sum(a * s / n for a, s, n in zip(coefficients, counts.s, counts.n, strict=True))

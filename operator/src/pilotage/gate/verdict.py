@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from pilotage.gate.conditions import Breach
 from pilotage.gate.report import Bounds
 
 
@@ -20,12 +21,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateVerdict:
-    """One gate. Estimate and bounds are of the canary's metric over the mix, in [0, 1], None while undefined.
+    """One gate. Estimate and bounds are of the canary's metric over the mix, in its own units, None while undefined.
 
     ``stable``: stable's metric over the same mix. ``log_e_pass`` is the least, ``log_e_fail`` the greatest over the
     gate's tests. ``labels``: ``{arm: {cluster: n}}`` in the gate's own denominator; ``step_labels``: ``{arm: n}`` since
-    the last change of weight. ``blocks``: closed so far by all of the gate's processes; a caller that looks again
-    from an older state must keep every state in which this has grown: a bet once seen is never taken back.
+    the last change of weight. ``advisory``: reported, decides nothing. ``blocks``: closed so far by all of the gate's
+    processes; a caller that looks again from an older state must keep every state in which this has grown: a bet once
+    seen is never taken back.
     ``eta``: seconds to a pass at the pace of the last hour, None if there is no such pace.
     """
 
@@ -36,7 +38,9 @@ class GateVerdict:
     estimate: float | None
     stable: float | None
     floor: float | None
+    ceiling: float | None = None
     margin: float | None
+    advisory: bool = False
     log_e_pass: float
     log_e_fail: float
     labels: Mapping[str, Mapping[str, int]]
@@ -73,6 +77,7 @@ class Verdict:
 
     ``step_ready``: every gate has ``minSamples`` canary labels since the last change of weight, which is what an
     intermediate step waits for. ``coverage``: ``{arm: {cluster: labels / served rows}}``, None where not told.
+    ``breaches``: conditions of the guarantee that are broken now, and the gates whose verdict each withholds.
     """
 
     state: Outcome
@@ -83,6 +88,7 @@ class Verdict:
     beta: float
     step_ready: bool
     coverage: Mapping[str, Mapping[str, float | None]]
+    breaches: tuple[Breach, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -95,6 +101,10 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, GateVerdict):
         return value.to_dict()
+    if isinstance(value, Breach):
+        return {"condition": str(value.condition), "reason": value.reason, "gates": sorted(value.passes)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return value
