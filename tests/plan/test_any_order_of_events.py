@@ -31,14 +31,19 @@ some_cluster = st.sampled_from(CLUSTERS)
 class AnyOrder(RuleBasedStateMachine):
     """Rules are what happens, invariants what must hold after each."""
 
-    @initialize(gateway=st.booleans(), labels=st.sampled_from([0.0, 2.0, 50.0]))
-    def begin(self, gateway: bool, labels: float) -> None:
+    @initialize(
+        gateway=st.booleans(), labels=st.sampled_from([0.0, 2.0, 50.0]), holdback=st.sampled_from([None, None, 0, 20])
+    )
+    def begin(self, gateway: bool, labels: float, holdback: int | None) -> None:
         self.world = World(*CLUSTERS)
         self.world.quality = dict(QUALITIES)
         for member in self.world.members.values():
             member.labels_per_s = labels
         deployment = a_deployment().with_waves(first=["aws"], rest=None).with_analysis(interval="1m")
         self.deployment = deployment.with_rollout(maxDuration="4h") if gateway else deployment.by_replicas()
+        self.bakes = holdback is not None
+        if self.bakes:
+            self.deployment = self.deployment.with_rollout(bake={"duration": "5m", "holdback": holdback})
         self.world.apply(self.deployment)
         self.world.run(60)
 
@@ -126,8 +131,25 @@ class AnyOrder(RuleBasedStateMachine):
             for entry in status.history:
                 if entry.outcome == "Promoted" and not entry.ungated:
                     verdicts = {gate.verdict for gate in entry.gates}
-                    assert verdicts in ({"Pass"}, {"NotApplicable"})
+                    first = not any(gate.labels_stable for gate in entry.gates)
+                    assert verdicts in ({"Pass"}, {"NotApplicable"}) or (first and "Fail" not in verdicts)
                 assert not (tag == "v3" and verdicts_of(entry) == {"Pass"}), "a model this bad must not pass"
+
+    @invariant()
+    def a_bake_is_never_cut_short_but_by_a_person(self) -> None:
+        rollout = self.world.status.rollout
+        if self.bakes and rollout is not None and rollout.outcome == "Promoted" and not rollout.promote_full:
+            assert rollout.full_at is not None
+            assert rollout.decided_at is not None
+            assert rollout.decided_at >= rollout.full_at + 300
+
+    @invariant()
+    def the_stable_pods_stay_while_the_revision_bakes(self) -> None:
+        rollout, stable = self.world.status.rollout, self.world.status.stable_revision
+        if rollout is None or rollout.outcome is not None or rollout.full_at is None or stable is None:
+            return
+        for name, member in self.world.members.items():
+            assert ("Deployment", stable) in member.objects, name
 
     @invariant()
     def a_latched_revision_has_no_rollout_under_way(self) -> None:
