@@ -127,6 +127,7 @@ def running_server(bundle: Path, *extra: str, env: Mapping[str, str] | None = No
         serve_command(bundle, *extra), stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
     )
     server = Server(process=process)
+    reader = threading.Thread(target=server.lines.extend, args=(process.stderr,), daemon=True)
     try:
         assert process.stderr is not None
         for line in process.stderr:
@@ -137,12 +138,12 @@ def running_server(bundle: Path, *extra: str, env: Mapping[str, str] | None = No
                 break
         else:
             raise AssertionError(f"the server ended with {process.wait()}: {''.join(server.lines)}")
-        reader = threading.Thread(target=server.lines.extend, args=(process.stderr,), daemon=True)
         reader.start()
         yield server
     finally:
         process.kill()
         process.wait()
-        reader.join(timeout=5)
+        if reader.ident is not None:
+            reader.join(timeout=5)
         assert process.stderr is not None
         process.stderr.close()

@@ -40,6 +40,7 @@ def serve(
     feedback_key_dir: Annotated[str | None, typer.Option(help="Folder with feedback keys; none: no tokens.")] = None,
     drain_seconds: Annotated[str | None, typer.Option(help="Lame duck after SIGTERM. [default: 10]")] = None,
     threads: Annotated[str | None, typer.Option(help="Threads of ONNX Runtime. [default: 1]")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Answer POST …/explain.")] = False,
     allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Serve unverified bundles.")] = False,
 ) -> None:
     """Serve a bundle over the Open Inference Protocol V2.
@@ -63,6 +64,7 @@ def serve(
         "FEEDBACK_KEY_DIR": feedback_key_dir,
         "DRAIN_SECONDS": drain_seconds,
         "THREADS": threads,
+        "EXPLAIN": "true" if explain else None,
         "ALLOW_UNSIGNED": "true" if allow_unsigned else None,
     }
     try:

@@ -90,7 +90,10 @@ class Golden:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything a server needs to know about a bundle. Class order is the order of probability columns."""
+    """Everything a server needs to know about a bundle. Class order is the order of probability columns.
+
+    `abstain_below`: a decided class less probable than that is answered as "abstain" where `decision` is asked for.
+    """
 
     name: str
     version: str
@@ -101,6 +104,7 @@ class Manifest:
     backend: BackendKind
     model_file: str
     decision: Decision
+    abstain_below: float = 0.0
     golden: Golden
     files: tuple[FileEntry, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -126,6 +130,8 @@ def encode(manifest: Manifest) -> bytes:
             decision = {"rule": "threshold", "class": manifest.classes[positive], "value": value}
         case LeastCost(costs=costs):
             decision = {"rule": "least-cost", "costs": costs}
+    if manifest.abstain_below:
+        decision["abstainBelow"] = manifest.abstain_below
     return canonical(
         {
             "format": FORMAT,
@@ -195,7 +201,7 @@ def _read(root: Section) -> Manifest:
     )
     if not features or len({f.name for f in features}) < len(features):
         root.mistake("features", "empty, or a name occurs twice")
-    backend = root.section("backend")
+    backend, decision = root.section("backend"), root.section("decision")
     files = _files(root)
     model_file = backend.text("file", longest=128)
     if model_file not in {entry.name for entry in files}:
@@ -209,7 +215,8 @@ def _read(root: Section) -> Manifest:
         features=features,
         backend=BackendKind(backend.choice("kind", tuple(BackendKind))),
         model_file=model_file,
-        decision=_decision(root.section("decision"), classes),
+        decision=_decision(decision, classes),
+        abstain_below=decision.number("abstainBelow", 0.0, low=0.0, high=1.0),
         golden=_golden(root.section("golden"), len(features), len(classes)),
         files=files,
         versions=MappingProxyType(dict(root.section("versions").plain())),

@@ -75,6 +75,20 @@ class GateRows(Collector):
             bins = (np.stack(rows)[:, :, None] >= self._edges).sum(axis=2) + self._offsets
             self._features += np.bincount(bins.reshape(-1), minlength=len(self._features))
 
+    @property
+    def bins(self) -> tuple[FeatureBins, ...]:
+        """Reference bins of the features that are counted."""
+        return self._bins
+
+    def feature_counts(self) -> list[NDArray[np.int64]]:
+        """Gate rows per bin of each counted feature, since the start."""
+        with self._lock:
+            self._count()
+            starts = range(0, len(self._features), MAX_BINS)
+            return [
+                self._features[at : at + len(bins.counts)].copy() for at, bins in zip(starts, self._bins, strict=True)
+            ]
+
     def collect(self) -> Iterable[Metric]:
         """All families, with every request counted that was added before."""
         with self._lock:

@@ -54,14 +54,20 @@ class InferWriter:
 
     def _output(self, output: Output, predictions: Predictions, tails: list[bytes]) -> dict[str, Any]:
         rows = len(predictions.predicted)
-        if output.kind is Kind.PREDICT_PROBA:
-            described = {"name": output.name, "datatype": "FP64", "shape": [rows, self._classes]}
-            flat = predictions.probabilities.reshape(-1)
-            content: Any = flat.astype("<f8", copy=False).tobytes() if output.binary else flat
-        else:
-            described = {"name": output.name, "datatype": self._datatype, "shape": [rows]}
-            predicted = predictions.predicted
-            content = self._packed(predicted) if output.binary else self._named(predicted)
+        content: Any
+        match output.kind:
+            case Kind.PREDICT_PROBA:
+                described = {"name": output.name, "datatype": "FP64", "shape": [rows, self._classes]}
+                flat = predictions.probabilities.reshape(-1)
+                content = flat.astype("<f8", copy=False).tobytes() if output.binary else flat
+            case Kind.PREDICT:
+                described = {"name": output.name, "datatype": self._datatype, "shape": [rows]}
+                predicted = predictions.predicted
+                content = packed_labels(self._model, predicted) if output.binary else self._named(predicted)
+            case Kind.DECISION:
+                described = {"name": output.name, "datatype": "BYTES", "shape": [rows]}
+                decided = self._model.decided(predictions)
+                content = packed_texts(decided) if output.binary else decided
         if not output.binary:
             return {**described, "data": content}
         tails.append(content)
@@ -71,15 +77,17 @@ class InferWriter:
         labels = self._labels
         return [labels[index] for index in predicted.tolist()]
 
-    def _packed(self, predicted: NDArray[np.int64]) -> bytes:
-        return packed_labels(self._model, predicted)
-
 
 def packed_labels(model: ServedModel, predicted: NDArray[np.int64]) -> bytes:
     """Classes [n] as the binary extension writes them: int64, or texts behind their lengths of 4 bytes."""
     if model.label_datatype == "INT64":
         return np.array(model.labels, dtype="<i8")[predicted].tobytes()
-    return b"".join(_length_prefixed(str(model.labels[index])) for index in predicted.tolist())
+    return packed_texts([str(model.labels[index]) for index in predicted.tolist()])
+
+
+def packed_texts(texts: Sequence[str]) -> bytes:
+    """Texts as the binary extension writes BYTES: each behind its length of 4 bytes."""
+    return b"".join(_length_prefixed(text) for text in texts)
 
 
 def _length_prefixed(text: str) -> bytes:
@@ -111,6 +119,7 @@ def model_metadata(model: ServedModel) -> dict[str, Any]:
         "outputs": [
             {"name": "predict", "datatype": model.label_datatype, "shape": [-1]},
             {"name": "predict_proba", "datatype": "FP64", "shape": [-1, len(manifest.classes)]},
+            {"name": "decision", "datatype": "BYTES", "shape": [-1]},
         ],
         "parameters": parameters,
     }

@@ -18,6 +18,7 @@ from pilotage_server.feedback.items import MAX_BODY_BYTES as MAX_FEEDBACK_BYTES
 from pilotage_server.serve.answers import JSON, InferWriter
 from pilotage_server.serve.body import Body, Headers, Receive, read_body, read_framing, unpack
 from pilotage_server.serve.errors import Rejected
+from pilotage_server.serve.explain import Explainer
 from pilotage_server.serve.infer import Signature, read_infer
 from pilotage_server.serve.inference import Answered, Inference
 from pilotage_server.serve.lifecycle import Lifecycle
@@ -38,7 +39,9 @@ _RETRY: Final = ((b"retry-after", b"1"),)
 
 
 class DataApp:
-    """Answers on the data port. `feedback` is None where no key was given: answers carry no token then."""
+    """Answers on the data port. `feedback` is None where no key was given: answers carry no token then. `explainer` is
+    None unless explanations were switched on.
+    """
 
     def __init__(
         self,
@@ -49,11 +52,13 @@ class DataApp:
         *,
         limits: Limits,
         feedback: Feedback | None,
+        explainer: Explainer | None = None,
     ) -> None:
         self._inference = inference
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._feedback = feedback
+        self._explainer = explainer
         self._body_bytes = limits.body_bytes
         self._signature = Signature.of(model, limits)
         self._model = model
@@ -61,20 +66,25 @@ class DataApp:
         self._pages = Pages(model, lifecycle)
         self._revision = (b"x-pilotage-revision", model.revision.encode("latin-1", "replace"))
         base = f"/v2/models/{model.name}"
+        self._quality_path = f"{base}/quality"
         self._posts: dict[str, Handle] = {
             f"{base}/infer": self._infer,
             f"{base}/versions/{model.revision}/infer": self._infer,
             f"/v1/models/{model.name}:predict": self._predict_v1,
             f"{base}/feedback": self._take_feedback,
+            f"{base}/explain": self._explain,
         }
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3, http only)."""
         path = scope["path"]
         handle = self._posts.get(path)
-        reply = (
-            self._pages.answer(scope["method"], path) if handle is None else await self._post(scope, receive, handle)
-        )
+        if handle is not None:
+            reply = await self._post(scope, receive, handle)
+        elif path == self._quality_path and scope["method"] in ("GET", "HEAD"):
+            reply = await self._tell_quality()
+        else:
+            reply = self._pages.answer(scope["method"], path)
         status, headers, body = reply
         sent = [*headers, self._revision, (b"content-length", b"%d" % len(body))]
         if scope.get(CLOSE) or self._lifecycle.is_draining:
@@ -125,6 +135,16 @@ class DataApp:
         finally:
             self._metrics.observe_request(status, time.perf_counter() - started)
 
+    async def _explain(self, scope: Any, receive: Receive) -> Reply:
+        if self._explainer is None:
+            return failure(404, "explanations are off; start the server with --explain")
+        try:
+            framing = read_framing(scope["headers"])
+            body = unpack(await read_body(receive, self._body_bytes), framing, self._body_bytes)
+            return 200, JSON, await self._explainer.answer(read_infer(body, self._signature))
+        except Rejected as rejected:
+            return failure(rejected.status, str(rejected), *(_RETRY if rejected.status == 503 else ()))
+
     async def _take_feedback(self, scope: Any, receive: Receive) -> Reply:
         if self._feedback is None:
             return failure(404, "feedback is not enabled on this server; start it with --feedback-key-dir")
@@ -133,4 +153,10 @@ class DataApp:
             body = unpack(await read_body(receive, MAX_FEEDBACK_BYTES), framing, MAX_FEEDBACK_BYTES)
         except Rejected as rejected:
             return failure(rejected.status, str(rejected))
-        return await self._feedback.endpoint.handle(body.json)
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        return await self._feedback.endpoint.handle(body.json, authorization)
+
+    async def _tell_quality(self) -> Reply:
+        if self._feedback is None:
+            return failure(404, "feedback is not enabled on this server; start it with --feedback-key-dir")
+        return await self._feedback.quality.handle()

@@ -29,6 +29,7 @@ class Kind(StrEnum):
 
     PREDICT = "predict"
     PREDICT_PROBA = "predict_proba"
+    DECISION = "decision"
 
 
 OUTPUT_NAMES: Final[Mapping[str, Kind]] = {**{kind.value: kind for kind in Kind}, "output-0": Kind.PREDICT}

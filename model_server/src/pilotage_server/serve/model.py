@@ -7,12 +7,15 @@ URL are compared with these and never become labels. Knows no HTTP and no metric
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pilotage_server.bundle import Bundle, ClassType
 from pilotage_server.serve.settings import Pod
+
+ABSTAIN: Final = "abstain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,17 @@ class ServedModel:
     def label_datatype(self) -> str:
         """Datatype of the `predict` output."""
         return "INT64" if self.bundle.manifest.class_type is ClassType.INTEGER else "BYTES"
+
+    def decided(self, predictions: Predictions) -> list[str]:
+        """What to do with each row: its class as text, or `abstain` where the class is less probable than the manifest
+        wants.
+        """
+        classes, least = self.bundle.manifest.classes, self.bundle.manifest.abstain_below
+        sure = predictions.probabilities[np.arange(len(predictions.predicted)), predictions.predicted] >= least
+        return [
+            classes[index] if certain else ABSTAIN
+            for index, certain in zip(predictions.predicted.tolist(), sure.tolist(), strict=True)
+        ]
 
     def predict(self, rows: NDArray[np.float64]) -> Predictions:
         """Predict rows [n, F]; the decision is the manifest's."""

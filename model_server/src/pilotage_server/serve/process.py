@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import disable_created_metrics
 
 from pilotage_server.bundle import AnySigner, Bundle, load, open_source, read_trusted_keys
+from pilotage_server.bundle.decision import LeastCost
 from pilotage_server.feedback import (
     CollectorAddress,
     Feedback,
@@ -28,10 +29,12 @@ from pilotage_server.feedback import (
     KeyRing,
     open_feedback,
 )
+from pilotage_server.quality.drift import Drift
 from pilotage_server.quality.rows import GateRows
 from pilotage_server.serve.admin import AdminApp
 from pilotage_server.serve.app import DataApp
 from pilotage_server.serve.batcher import Batcher
+from pilotage_server.serve.explain import Explainer
 from pilotage_server.serve.inference import Inference
 from pilotage_server.serve.lifecycle import Lifecycle, Phase
 from pilotage_server.serve.metrics import ServerMetrics
@@ -86,12 +89,25 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
         queue_rows=settings.limits.queue_rows,
     )
     metrics = ServerMetrics(model, lambda: batcher.waiting_rows)
-    feedback = _open_feedback(settings, model, ring)
+    gate_rows = _gate_rows(model)
+    feedback = _open_feedback(settings, model, ring, gate_rows)
     if feedback is not None:
-        for counters in feedback.metrics:
-            metrics.registry.register(counters)
+        drift = Drift(
+            model=model.name, revision=model.revision, reference=gate_rows.bins, counts=gate_rows.feature_counts
+        )
+        metrics.registry.register(drift)
+    for counters in feedback.metrics if feedback else ():
+        metrics.registry.register(counters)
     inference = Inference(batcher, feedback.issuer if feedback else None)
-    app = DataApp(model, inference, metrics, lifecycle, limits=settings.limits, feedback=feedback)
+    app = DataApp(
+        model,
+        inference,
+        metrics,
+        lifecycle,
+        limits=settings.limits,
+        feedback=feedback,
+        explainer=Explainer(model) if settings.explain else None,
+    )
     data = Listener(app, settings.connections)
     # Probes and scrapes come from few clients, to this pod by intent: no need to recycle them.
     admin = Listener(AdminApp(metrics.registry, lifecycle), Connections(requests=10**9, age_s=10**9))
@@ -175,7 +191,20 @@ def _open_rpc(
     return RpcServer(model, inference, metrics, lifecycle, settings.limits)
 
 
-def _open_feedback(settings: ServeSettings, model: ServedModel, ring: KeyRing | None) -> Feedback | None:
+def _gate_rows(model: ServedModel) -> GateRows:
+    manifest = model.bundle.manifest
+    return GateRows(
+        model=model.name,
+        revision=model.revision,
+        classes=manifest.classes,
+        features=tuple(feature.name for feature in manifest.features),
+        reference=manifest.reference,
+    )
+
+
+def _open_feedback(
+    settings: ServeSettings, model: ServedModel, ring: KeyRing | None, gate_rows: GateRows
+) -> Feedback | None:
     """Wire feedback up, or say clearly why answers will carry no token."""
     pod = settings.pod
     if ring is None:
@@ -189,17 +218,11 @@ def _open_feedback(settings: ServeSettings, model: ServedModel, ring: KeyRing | 
             cluster=pod.cluster,
             classes=manifest.classes,
             slices=manifest.slices,
+            costs=manifest.decision.costs if isinstance(manifest.decision, LeastCost) else (),
         )
     except IdentityRefused as refused:
         _log.error("feedback.disabled", reason=f"{refused}: answers carry no token, labels cannot count")
         return None
-    gate_rows = GateRows(
-        model=model.name,
-        revision=model.revision,
-        classes=manifest.classes,
-        features=tuple(feature.name for feature in manifest.features),
-        reference=manifest.reference,
-    )
     collector = CollectorAddress.from_env(pod.collector_service or f"{model.name}-collector", os.environ)
     try:
         chosen = FeedbackSettings.from_env(os.environ)

@@ -76,6 +76,7 @@ class ServeSettings:
     bundle_key_dir: Path | None
     feedback_key_dir: Path | None
     allow_unsigned: bool
+    explain: bool
     threads: int
     limits: Limits
     connections: Connections
@@ -86,7 +87,7 @@ class ServeSettings:
 _KNOWN: Final = frozenset(
     {
         "BUNDLE", "HOST", "PORT", "ADMIN_PORT", "GRPC_PORT", "BUNDLE_KEY_DIR", "FEEDBACK_KEY_DIR", "ALLOW_UNSIGNED",
-        "THREADS", "MAX_BODY_BYTES", "MAX_ROWS", "MAX_QUEUE_ROWS", "BATCH_ROWS",
+        "EXPLAIN", "THREADS", "MAX_BODY_BYTES", "MAX_ROWS", "MAX_QUEUE_ROWS", "BATCH_ROWS",
         "CONNECTION_REQUESTS", "CONNECTION_SECONDS", "IDLE_SECONDS",
         "DRAIN_SECONDS", "FINISH_SECONDS", "LAST_SCRAPE_SECONDS",
     }
@@ -105,6 +106,7 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Se
         bundle_key_dir=reader.path("BUNDLE_KEY_DIR", also="PILOTAGE_BUNDLE_KEY_DIR"),
         feedback_key_dir=reader.path("FEEDBACK_KEY_DIR", also="PILOTAGE_FEEDBACK_KEY_DIR"),
         allow_unsigned=reader.flag("ALLOW_UNSIGNED"),
+        explain=reader.flag("EXPLAIN"),
         threads=reader.whole("THREADS", 1, low=1, high=256),
         limits=Limits(
             body_bytes=reader.whole("MAX_BODY_BYTES", Limits().body_bytes, low=1_024, high=2**30),

@@ -7,15 +7,14 @@ was. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
-from pilotage_server.serve.answers import model_metadata, packed_labels
+from pilotage_server.serve.answers import model_metadata, packed_labels, packed_texts
 from pilotage_server.serve.errors import Reason, Rejected
 from pilotage_server.serve.infer import InferRequest, Kind, Signature, read_outputs, read_tensors
 from pilotage_server.serve.inference import Answered
-from pilotage_server.serve.model import ServedModel
+from pilotage_server.serve.model import Predictions, ServedModel
 from pilotage_server.serve.rpc.messages import message
 
 _CONTENTS: Final[Mapping[str, str]] = {
@@ -46,6 +45,10 @@ def read_request(request: Any, signature: Signature) -> InferRequest:
     outputs = [{"name": output.name} for output in request.outputs]
     return InferRequest(
         id=request.id or None,
+        parameters={
+            name: getattr(value, value.WhichOneof("parameter_choice") or "string_param")
+            for name, value in request.parameters.items()
+        },
         rows=read_tensors(inputs, b"".join(raw), signature),
         outputs=read_outputs(outputs, binary=bool(raw)),
     )
@@ -58,24 +61,42 @@ def write_answer(model: ServedModel, request: InferRequest, answered: Answered) 
     )
     predictions = answered.predictions
     for output in request.outputs:
-        tensor = response.outputs.add(name=output.name)
-        content: Any
-        if output.kind is Kind.PREDICT_PROBA:
-            values = predictions.probabilities.astype("<f8", copy=False)
-            tensor.datatype, shape, field, content = "FP64", values.shape, "fp64_contents", values.reshape(-1)
-        else:
-            labels = [model.labels[index] for index in predictions.predicted.tolist()]
-            tensor.datatype, shape = model.label_datatype, (len(labels),)
-            field = "int64_contents" if tensor.datatype == "INT64" else "bytes_contents"
-            content = labels if tensor.datatype == "INT64" else [str(label).encode() for label in labels]
-        tensor.shape.extend(shape)
+        tensor, content = response.outputs.add(name=output.name), _content(model, output.kind, predictions)
+        tensor.datatype = content.datatype
+        tensor.shape.extend(content.shape)
         if output.binary:
-            is_array = isinstance(content, np.ndarray)
-            packed = content.tobytes() if is_array else packed_labels(model, predictions.predicted)
-            response.raw_output_contents.append(packed)
+            response.raw_output_contents.append(content.packed)
         else:
-            getattr(tensor.contents, field).extend(content)
+            getattr(tensor.contents, content.field).extend(content.values)
     return response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    datatype: str
+    shape: tuple[int, ...]
+    field: str
+    values: Any
+    packed: bytes
+
+
+def _content(model: ServedModel, kind: Kind, predictions: Predictions) -> _Content:
+    rows = len(predictions.predicted)
+    match kind:
+        case Kind.PREDICT_PROBA:
+            flat = predictions.probabilities.astype("<f8", copy=False)
+            shape, packed = (rows, flat.shape[1]), flat.tobytes()
+            return _Content(datatype="FP64", shape=shape, field="fp64_contents", values=flat.reshape(-1), packed=packed)
+        case Kind.PREDICT if model.label_datatype == "INT64":
+            packed = packed_labels(model, predictions.predicted)
+            labels = [model.labels[index] for index in predictions.predicted.tolist()]
+            return _Content(datatype="INT64", shape=(rows,), field="int64_contents", values=labels, packed=packed)
+        case Kind.PREDICT:
+            texts = [str(model.labels[index]) for index in predictions.predicted.tolist()]
+        case Kind.DECISION:
+            texts = model.decided(predictions)
+    values = [text.encode() for text in texts]
+    return _Content(datatype="BYTES", shape=(rows,), field="bytes_contents", values=values, packed=packed_texts(texts))
 
 
 def write_metadata(model: ServedModel) -> Any:

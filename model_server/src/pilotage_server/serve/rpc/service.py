@@ -15,6 +15,7 @@ import grpc
 import structlog
 
 from pilotage_server import __version__
+from pilotage_server.feedback import Asked
 from pilotage_server.serve.answers import EXTENSIONS
 from pilotage_server.serve.errors import Rejected
 from pilotage_server.serve.infer import Signature
@@ -108,7 +109,9 @@ class RpcServer:
         started, status = time.perf_counter(), 500
         try:
             checked = read_request(request, self._signature)
-            answered = await self._inference.run(checked.rows, context.time_remaining())
+            answered = await self._inference.run(
+                checked.rows, context.time_remaining(), Asked(checked.id, checked.parameters)
+            )
             response = write_answer(self._model, checked, answered)
             status = 200
         except Rejected as rejected:
