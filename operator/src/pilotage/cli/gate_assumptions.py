@@ -5,12 +5,10 @@ says, else the default. Mistakes name the option, its value and the remedy.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from functools import wraps
-from inspect import Parameter, Signature, signature
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 from typer import Option
 
@@ -23,7 +21,7 @@ from pilotage.trials import AUDIT_SHARE, Model, Pace, Question, Setting, from_co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumed:
-    """The options as given; each field is one option of every command that `takes_assumptions`."""
+    """The options as given; each field is one option of the commands that take this group."""
 
     shares: Annotated[
         str | None, Option(help="Class shares, ham=0.8,spam=0.2. Default: the gates' classes, equal.")
@@ -46,27 +44,6 @@ class Assumed:
     pace: Annotated[Pace, Option(help="even: as long at each weight; ready: on once every gate has minSamples.")] = (
         Pace.EVEN
     )
-
-
-def takes_assumptions(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with every field of `Assumed` as an option, in place of its argument `assumed`."""
-    own = signature(command, eval_str=True).parameters
-    hints = get_type_hints(Assumed, include_extras=True)
-    options = [
-        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
-        for field in fields(Assumed)
-    ]
-
-    @wraps(command)
-    def with_options(**given: Any) -> None:
-        assumed = Assumed(**{field.name: given.pop(field.name) for field in fields(Assumed)})
-        command(assumed=assumed, **given)
-
-    kept = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own.values() if each.name != "assumed"]
-    together = [*kept, *options]
-    with_options.__signature__ = Signature(together)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {each.name: each.annotation for each in together}
-    return with_options
 
 
 def setting_of(assumed: Assumed, file: GateFile) -> Setting:

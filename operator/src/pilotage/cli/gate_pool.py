@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
@@ -18,41 +18,43 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pilotage.trials import Campaign, Piece, Played, Row, gathered, pieces, play
 
 _PIECES_PER_JOB = 4
+_Work = list[tuple[int, Piece]]
+_Done = Callable[[int, Played], None]
 
 
-def run(campaign: Campaign, jobs: int) -> tuple[Row, ...]:
-    """Play the whole campaign with so many processes (0: one per core)."""
+def run(campaigns: Sequence[Campaign], jobs: int) -> list[tuple[Row, ...]]:
+    """Play campaigns with so many processes (0: one per core); each one's rows, in order."""
     jobs = jobs or len(os.sched_getaffinity(0))
-    size = max(1, -(-campaign.runs // (jobs * _PIECES_PER_JOB)))
-    todo = pieces(campaign, size)
+    todo = [
+        (n, piece)
+        for n, campaign in enumerate(campaigns)
+        for piece in pieces(campaign, max(1, -(-campaign.runs // (jobs * _PIECES_PER_JOB))))
+    ]
+    found: list[list[Played]] = [[] for _ in campaigns]
     with _bar() as bar:
-        task = bar.add_task("rollouts", total=campaign.runs * len(campaign.scenarios))
+        task = bar.add_task("rollouts", total=sum(piece.last - piece.first for _, piece in todo))
 
-        def done(played: Played) -> None:
+        def done(n: int, played: Played) -> None:
+            found[n].append(played)
             bar.update(task, advance=len(played.ours), description=played.piece.scenario.name)
 
-        return gathered(campaign, _in_process(campaign, todo, done) if jobs == 1 else _pool(campaign, todo, jobs, done))
+        if jobs == 1:
+            for n, piece in todo:
+                done(n, play(campaigns[n], piece))
+        else:
+            _pool(campaigns, todo, jobs, done)
+    return [gathered(campaign, played) for campaign, played in zip(campaigns, found, strict=True)]
 
 
-def _in_process(campaign: Campaign, todo: list[Piece], done: Callable[[Played], None]) -> list[Played]:
-    found = []
-    for piece in todo:
-        found.append(play(campaign, piece))
-        done(found[-1])
-    return found
-
-
-def _pool(campaign: Campaign, todo: list[Piece], jobs: int, done: Callable[[Played], None]) -> list[Played]:
+def _pool(campaigns: Sequence[Campaign], todo: _Work, jobs: int, done: _Done) -> None:
     # spawn: a fork would copy the bar's thread in an unknown state
     pool = ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), initializer=_leave_ctrl_c_to_parent)
-    found = []
     try:
-        for future in as_completed([pool.submit(play, campaign, piece) for piece in todo]):
-            found.append(future.result())
-            done(found[-1])
+        futures = {pool.submit(play, campaigns[n], piece): n for n, piece in todo}
+        for future in as_completed(futures):
+            done(futures[future], future.result())
     finally:
         pool.shutdown(cancel_futures=True)
-    return found
 
 
 def _leave_ctrl_c_to_parent() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -11,8 +10,10 @@ import typer
 from pilotage.cli import gate_pool
 from pilotage.cli import gate_simulate_views as views
 from pilotage.cli.errors import Usage
-from pilotage.cli.gate_assumptions import Assumed, setting_of, takes_assumptions
+from pilotage.cli.gate_assumptions import Assumed, setting_of
+from pilotage.cli.gate_options import File, Gate, Jobs, Output, OutputOption, Seed
 from pilotage.cli.gate_specs import GateFile, read_gates
+from pilotage.cli.grouped import takes
 from pilotage.gate import Analysis
 from pilotage.trials import (
     Campaign,
@@ -26,23 +27,6 @@ from pilotage.trials import (
     value,
     world_of,
 )
-
-
-class Output(StrEnum):
-    """How results are written."""
-
-    TABLE = "table"
-    JSON = "json"
-    SVG = "svg"
-    HTML = "html"
-
-
-File = Annotated[str, typer.Argument(metavar="FILE", help="Gates as YAML or JSON, or a ModelDeployment; - for stdin.")]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="svg and html: a picture to keep.")]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same results, whatever --jobs.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes; 0: one per core.")]
-Gate = Annotated[str | None, typer.Option("--gate", help="Which gate the canary is placed by. Default: the first.")]
-
 
 HELP = """How often do these gates err, and how long do they take? Simulated rollouts with a known truth.
 
@@ -64,7 +48,7 @@ Exit codes:
 """
 
 
-@takes_assumptions
+@takes(assumed=Assumed)
 def simulate_command(
     assumed: Assumed,
     file: File,
@@ -95,7 +79,7 @@ def simulate_command(
         peers=peers,
     )
     campaign = reachable(campaign)
-    rows = gate_pool.run(campaign, jobs)
+    (rows,) = gate_pool.run([campaign], jobs)
     typer.echo(_rendered(output, campaign, found.analysis, rows), nl=False)
     levels = found.analysis.settings
     if not all(row.keeps(levels.alpha, levels.beta) for row in rows if row.scenario.is_ours):

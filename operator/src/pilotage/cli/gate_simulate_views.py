@@ -14,7 +14,7 @@ from pilotage.trials import Campaign, Rate, Row, Setting, Tally
 _HEADER = ("SCENARIO", "CANARY", "STABLE", "FALSE PASS %", "FALSE FAIL %", "EXPIRED %", "LABELS", "TIME")
 _PEER_HEADER = ("PASS", "FAIL")
 _MARKS = ((plots.OURS, "circle"), (plots.FIRST_PEER, "square"), (plots.SECOND_PEER, "diamond"))
-_ROW, _LEFT, _TOP, _WIDE = 22.0, 132.0, 58.0, 300.0
+_ROW, _LEFT, _TOP, _WIDE, _BETWEEN = 22.0, 132.0, 58.0, 290.0, 36.0
 
 
 def table(campaign: Campaign, analysis: Analysis, rows: Sequence[Row]) -> str:
@@ -73,11 +73,11 @@ def document(campaign: Campaign, analysis: Analysis, rows: Sequence[Row]) -> str
 def picture(campaign: Campaign, analysis: Analysis, rows: Sequence[Row]) -> str:
     """False Pass and false Fail per scenario, ours beside the peers', with 95 % intervals; SVG."""
     height = _TOP + _ROW * len(rows) + 34
-    width = _LEFT + 2 * _WIDE + 40
+    width = _LEFT + 2 * _WIDE + _BETWEEN + 24
     parts = [_key(rows)]
     settings = analysis.settings
     for n, (name, bound) in enumerate((("false Pass", settings.alpha), ("false Fail", settings.beta))):
-        start = _LEFT + n * (_WIDE + 20)
+        start = _LEFT + n * (_WIDE + _BETWEEN)
         scale = plots.Scale(low=0, high=1, start=start, end=start + _WIDE, root=True)
         parts += _axis(scale, f"{name}, % of rollouts", bound, _TOP + _ROW * len(rows))
         for row_number, row in enumerate(rows):
@@ -161,11 +161,11 @@ def _as_json(row: Row, analysis: Analysis) -> dict[str, Any]:
 
 def _tally_json(row: Row, counted: Tally) -> dict[str, Any]:
     return {
-        "falsePass": _rate_json(row.false_pass(counted)),
-        "falseFail": _rate_json(row.false_fail(counted)),
-        "passed": _rate_json(counted.passed),
-        "failed": _rate_json(counted.failed),
-        "expired": _rate_json(counted.expired),
+        "falsePass": rate_json(row.false_pass(counted)),
+        "falseFail": rate_json(row.false_fail(counted)),
+        "passed": rate_json(counted.passed),
+        "failed": rate_json(counted.failed),
+        "expired": rate_json(counted.expired),
         "medianLabels": counted.labels,
         "meanLabels": counted.mean_labels,
         "medianSeconds": counted.seconds,
@@ -174,7 +174,8 @@ def _tally_json(row: Row, counted: Tally) -> dict[str, Any]:
     }
 
 
-def _rate_json(rate: Rate | None) -> dict[str, Any] | None:
+def rate_json(rate: Rate | None) -> dict[str, Any] | None:
+    """A rate with its exact uncertainty."""
     if rate is None:
         return None
     low, high = rate.interval

@@ -9,6 +9,7 @@ its own. Everything is a pure function of its arguments and a seed. Imports `pil
 """
 
 from pilotage.trials.campaign import Campaign, Piece, Played, Row, Standing, gathered, pieces, play, world_of
+from pilotage.trials.forecast import Forecast, alone, forecast, power_curve, together
 from pilotage.trials.models import Model, Unreachable, from_confusion, from_recalls
 from pilotage.trials.peers import PEERS, Peer, peer_trials
 from pilotage.trials.questions import Question, questions_of
@@ -25,6 +26,7 @@ __all__ = [
     "PEERS",
     "Campaign",
     "End",
+    "Forecast",
     "Model",
     "Pace",
     "Peer",
@@ -44,18 +46,22 @@ __all__ = [
     "Turn",
     "Unreachable",
     "World",
+    "alone",
     "build",
     "catalogue",
     "decode_recording",
+    "forecast",
     "from_confusion",
     "from_recalls",
     "gathered",
     "peer_trials",
     "pieces",
     "play",
+    "power_curve",
     "questions_of",
     "replayed",
     "tally",
+    "together",
     "trial",
     "value",
     "world_of",
