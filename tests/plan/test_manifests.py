@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pilotage.api.types import GatewayRef, Metadata, Model, ModelRevision, Server
+from pilotage.api.types import Feedback, GatewayRef, Metadata, Model, ModelRevision, Server, Storage
 from pilotage.plan import manifests
 from pilotage.plan.observed import Manifest
 from pilotage.plan.views import BOTH
@@ -36,7 +38,7 @@ def everything() -> list[Manifest]:
     )
     gateway = GatewayRef(name="ingress", namespace="gateway-system")
     return [
-        *manifests.collector(OWNER, full.server, 600.0),
+        *manifests.collector(OWNER, full.server, Feedback(label_delay_s=600.0)),
         manifests.server_deployment(OWNER, full, 3),
         manifests.service(OWNER, "digits-stable", "digits-0a1b2c3d4e"),
         manifests.service(OWNER, "digits", BOTH),
@@ -79,3 +81,40 @@ def test_the_ready_pods_of_both_arms_are_behind_the_shared_service_and_the_colle
     }
     assert shared.items() <= labels["Deployment"].items()
     assert not shared.items() <= labels["StatefulSet"].items()
+
+
+def test_a_collector_is_told_what_gates_need_and_keeps_its_data_on_a_claim():
+    feedback = Feedback(label_delay_s=60.0, audit_rate=0.02, storage=Storage(size="10Gi", storage_class_name="ssd"))
+    config, _, workload = manifests.collector(OWNER, a_revision().server, feedback, ("loss", "scores"))
+
+    said = json.loads(config["data"]["collector.json"])
+    assert (said["export"], said["auditRate"], said["labelDelaySeconds"]) == (["loss", "scores"], 0.02, 60.0)
+    (claim,) = workload["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["resources"] == {"requests": {"storage": "10Gi"}}
+    assert claim["spec"]["storageClassName"] == "ssd"
+    pod = workload["spec"]["template"]["spec"]
+    assert "data" not in {volume["name"] for volume in pod["volumes"]}
+    assert pod["securityContext"]["fsGroup"] == 65532
+
+
+def test_servers_pick_requests_for_audits_only_when_told_to():
+    def env(rate: float) -> dict[str, str]:
+        deployment = manifests.server_deployment(OWNER, a_revision(), 1, audit_rate=rate)
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+    assert "PILOTAGE_AUDIT_RATE" not in env(0.0)
+    assert env(0.02)["PILOTAGE_AUDIT_RATE"] == "0.02"
+
+
+def test_a_live_claim_with_the_servers_defaults_is_the_one_that_is_wanted():
+    def a_collector(storage: Storage | None) -> Manifest:
+        return manifests.collector(OWNER, a_revision().server, Feedback(label_delay_s=1.0, storage=storage))[2]
+
+    live = copy.deepcopy(a_collector(Storage(size="1Gi")))
+    live["spec"]["volumeClaimTemplates"][0] |= {"status": {"phase": "Pending"}}
+    live["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"] = "Filesystem"
+
+    assert not manifests.claims_differ(live, a_collector(Storage(size="1Gi")))
+    for other in (None, Storage(size="2Gi"), Storage(size="1Gi", storage_class_name="ssd")):
+        assert manifests.claims_differ(live, a_collector(other))

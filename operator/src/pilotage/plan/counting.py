@@ -61,6 +61,13 @@ def needs_of_history(analysis: Analysis) -> Needs:
     )
 
 
+def exports_of(analysis: Analysis) -> tuple[str, ...]:
+    """What the collector is told to count besides, as it names it; sorted."""
+    needs = needs_of(analysis)
+    wanted = {"audit": needs.audit, "loss": needs.loss, "scores": needs.scores}
+    return tuple(name for name, needed in wanted.items() if needed)
+
+
 def history_of(analysis: Analysis, baseline: Baseline) -> list[dict[str, Any]]:
     """Stable's counts before a wave: labels as one whole, requests in parts, between which their dispersion shows."""
     whole = arm(analysis, baseline.history)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pilotage.api.reasons import Reason
 from pilotage.api.types import ModelRevision, TrafficMode
 from pilotage.plan import manifests
+from pilotage.plan.counting import exports_of
 from pilotage.plan.decision import Intent
 from pilotage.plan.observed import Manifest
 from pilotage.plan.scene import Draft, Scene
@@ -57,12 +58,29 @@ def _intent(scene: Scene, draft: Draft, cluster: str, want: Want) -> Intent | No
     if want.base not in arms or (want.canary is not None and want.canary not in arms):
         return None  # the record of what to serve is gone; what serves goes on
     wanted = tuple(_objects(scene, cluster, want, look, arms))
+    outdated = _outdated(scene, cluster, wanted)
     taken = {(obj.get("kind"), obj["metadata"]["name"]) for obj in scene.observed.clusters[cluster].taken}
     named = {(obj["kind"], obj["metadata"]["name"]) for obj in wanted}
     return Intent(
-        apply=tuple(obj for obj in wanted if (obj["kind"], obj["metadata"]["name"]) not in taken),
-        delete=tuple(entry for entry in in_deletion_order(sight) if entry not in named and _may_go(entry, look)),
+        apply=tuple(obj for obj in wanted if (obj["kind"], obj["metadata"]["name"]) not in taken | outdated),
+        delete=tuple(
+            entry
+            for entry in in_deletion_order(sight)
+            if entry in outdated or (entry not in named and _may_go(entry, look))
+        ),
     )
+
+
+def _outdated(scene: Scene, cluster: str, wanted: tuple[Manifest, ...]) -> set[tuple[str, str]]:
+    """Collectors whose volumes are other than wanted: deleted first, made anew by the next decision."""
+    live = {(obj.get("kind"), obj["metadata"]["name"]): obj for obj in scene.observed.clusters[cluster].objects}
+    return {
+        (obj["kind"], obj["metadata"]["name"])
+        for obj in wanted
+        if obj["kind"] == "StatefulSet"
+        and (found := live.get((obj["kind"], obj["metadata"]["name"]))) is not None
+        and manifests.claims_differ(found, obj)
+    }
 
 
 def _may_go(entry: tuple[str, str], look: Layout) -> bool:
@@ -79,8 +97,13 @@ def _objects(scene: Scene, cluster: str, want: Want, look: Layout, arms: Mapping
         origin=scene.origin,
         cluster=cluster,
     )
-    objects: list[Manifest] = list(manifests.collector(owner, arms[want.base].server, scene.spec.label_delay_s))
-    objects += [manifests.server_deployment(owner, arms[name], look.sizes[name]) for name in sorted(arms)]
+    feedback = scene.spec.feedback
+    export = exports_of(scene.analysis) if scene.analysis is not None else ()
+    objects: list[Manifest] = list(manifests.collector(owner, arms[want.base].server, feedback, export))
+    objects += [
+        manifests.server_deployment(owner, arms[name], look.sizes[name], audit_rate=feedback.audit_rate)
+        for name in sorted(arms)
+    ]
     objects += [manifests.service(owner, name, selects) for name, selects in sorted(look.selectors.items())]
     if scene.spec.traffic.mode is TrafficMode.GATEWAY and look.weights and member and member.gateway:
         objects.append(manifests.route(owner, member.gateway, scene.spec.traffic.hostnames, look.weights))

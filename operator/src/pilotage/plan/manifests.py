@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pilotage.api import names
-from pilotage.api.types import GatewayRef, ModelRevision, Server
+from pilotage.api.types import Feedback, GatewayRef, ModelRevision, Server
 from pilotage.plan.observed import Manifest
-from pilotage.plan.pods import collector_pod, scraped, server_pod
+from pilotage.plan.pods import collector_pod, data_claim, scraped, server_pod
 from pilotage.plan.views import BOTH
 
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -42,8 +42,8 @@ class Owner:
         return {"name": name, "namespace": self.namespace, "labels": self.labels(**labels)}
 
 
-def server_deployment(owner: Owner, revision: ModelRevision, replicas: int) -> Manifest:
-    """The pods of one revision in one cluster."""
+def server_deployment(owner: Owner, revision: ModelRevision, replicas: int, *, audit_rate: float = 0.0) -> Manifest:
+    """The pods of one revision in one cluster; `audit_rate`: the share of requests they pick for labelling."""
     name = revision.metadata.name
     marks = {names.REVISION_LABEL: name}
     selector = {names.MODEL_LABEL: owner.deployment, **marks}
@@ -62,7 +62,11 @@ def server_deployment(owner: Owner, revision: ModelRevision, replicas: int) -> M
                     "annotations": scraped(names.ADMIN_PORT),
                 },
                 "spec": server_pod(
-                    revision, cluster=owner.cluster, namespace=owner.namespace, deployment=owner.deployment
+                    revision,
+                    cluster=owner.cluster,
+                    namespace=owner.namespace,
+                    deployment=owner.deployment,
+                    audit_rate=audit_rate,
                 ),
             },
         },
@@ -107,16 +111,26 @@ def route(owner: Owner, gateway: GatewayRef, hostnames: tuple[str, ...], weights
     }
 
 
-def collector(owner: Owner, server: Server, label_delay_s: float) -> tuple[Manifest, Manifest, Manifest]:
-    """ConfigMap, Service and StatefulSet of the collector, in the order they must exist."""
+def collector(
+    owner: Owner, server: Server, feedback: Feedback, export: tuple[str, ...] = ()
+) -> tuple[Manifest, Manifest, Manifest]:
+    """ConfigMap, Service and StatefulSet of the collector, in the order they must exist.
+
+    `export`: counters that only some gates need. What is at its default is left out of the file, so that collectors of
+    an older image can still read it.
+    """
     name = names.collector_name(owner.deployment)
     selector = {names.MODEL_LABEL: owner.deployment, COMPONENT_LABEL: "collector"}
-    config = {
+    config: dict[str, Any] = {
         "model": owner.deployment,
         "namespace": owner.namespace,
         "cluster": owner.cluster,
-        "labelDelaySeconds": label_delay_s,
+        "labelDelaySeconds": feedback.label_delay_s,
     }
+    if export:
+        config["export"] = list(export)
+    if feedback.audit_rate:
+        config["auditRate"] = feedback.audit_rate
     data = {"collector.json": json.dumps(config, sort_keys=True)}
     ports = [{"name": "http", "port": names.COLLECTOR_PORT, "targetPort": "http", "protocol": "TCP"}]
     template = {
@@ -124,12 +138,31 @@ def collector(owner: Owner, server: Server, label_delay_s: float) -> tuple[Manif
             "labels": owner.labels(**{COMPONENT_LABEL: "collector"}),
             "annotations": scraped(names.COLLECTOR_ADMIN_PORT),
         },
-        "spec": collector_pod(name, server),
+        "spec": collector_pod(name, server, keeps_data=feedback.storage is not None),
     }
     workload = {"replicas": 1, "serviceName": name, "selector": {"matchLabels": selector}, "template": template}
+    if feedback.storage is not None:
+        workload["volumeClaimTemplates"] = [data_claim(feedback.storage)]
     metadata = owner.metadata(name)
     return (
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data},
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector, "ports": ports}},
         {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": workload},
     )
+
+
+def claims_differ(live: Manifest, wanted: Manifest) -> bool:
+    """Two StatefulSets of one name ask for other volumes: no update can change that, only a new one."""
+    return _claims(live) != _claims(wanted)
+
+
+def _claims(workload: Manifest) -> set[tuple[str, str, str | None]]:
+    templates = (workload.get("spec") or {}).get("volumeClaimTemplates") or ()
+    return {
+        (
+            claim["metadata"]["name"],
+            claim["spec"]["resources"]["requests"]["storage"],
+            claim["spec"].get("storageClassName"),
+        )
+        for claim in templates
+    }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pilotage.api import names
-from pilotage.api.types import ModelRevision, Server
+from pilotage.api.types import ModelRevision, Server, Storage
 
 BUNDLE_PATH = "/pilotage/bundle"
 FEEDBACK_KEY_PATH = "/pilotage/feedback-key"
@@ -18,6 +18,8 @@ BUNDLE_KEYS_PATH = "/pilotage/bundle-keys"
 CONFIG_PATH = "/pilotage/config"
 DATA_PATH = "/pilotage/data"
 _GRACE_S = 45
+_GROUP = 65532
+"""Of the user in our images."""
 
 
 def scraped(port: int) -> dict[str, str]:
@@ -25,7 +27,9 @@ def scraped(port: int) -> dict[str, str]:
     return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics"}
 
 
-def server_pod(revision: ModelRevision, *, cluster: str, namespace: str, deployment: str) -> dict[str, Any]:
+def server_pod(
+    revision: ModelRevision, *, cluster: str, namespace: str, deployment: str, audit_rate: float = 0.0
+) -> dict[str, Any]:
     """One pod that serves a revision."""
     server = revision.server
     container: dict[str, Any] = {
@@ -36,7 +40,7 @@ def server_pod(revision: ModelRevision, *, cluster: str, namespace: str, deploym
             *("serve", "--bundle", BUNDLE_PATH, "--host", "$(POD_IP)"),
             *("--port", str(names.SERVER_PORT), "--admin-port", str(names.ADMIN_PORT)),
         ],
-        "env": _server_env(revision, cluster, namespace, deployment),
+        "env": _server_env(revision, cluster, namespace, deployment, audit_rate),
         "ports": _ports(names.SERVER_PORT, names.ADMIN_PORT),
         "startupProbe": _probe("/v2/health/ready", period_s=1, failures=300),
         "readinessProbe": _probe("/v2/health/ready", period_s=2, failures=3),
@@ -60,7 +64,9 @@ def server_pod(revision: ModelRevision, *, cluster: str, namespace: str, deploym
     return pod
 
 
-def _server_env(revision: ModelRevision, cluster: str, namespace: str, deployment: str) -> list[Mapping[str, Any]]:
+def _server_env(
+    revision: ModelRevision, cluster: str, namespace: str, deployment: str, audit_rate: float
+) -> list[Mapping[str, Any]]:
     ours: list[dict[str, Any]] = [
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -72,13 +78,15 @@ def _server_env(revision: ModelRevision, cluster: str, namespace: str, deploymen
         {"name": "PILOTAGE_FEEDBACK_KEY_DIR", "value": FEEDBACK_KEY_PATH},
         {"name": "PILOTAGE_BUNDLE_KEY_DIR", "value": BUNDLE_KEYS_PATH},
     ]
+    if audit_rate:  # not at its default: an environment that changes restarts every pod
+        ours.append({"name": "PILOTAGE_AUDIT_RATE", "value": f"{audit_rate:.12g}"})
     # A name given twice is refused by server-side apply; ours are what the program cannot do without.
     taken = {entry["name"] for entry in ours}
     return [*ours, *(entry for entry in revision.server.env or () if entry.get("name") not in taken)]
 
 
-def collector_pod(name: str, server: Server) -> dict[str, Any]:
-    """The one pod that counts labels; `name` is its ConfigMap's."""
+def collector_pod(name: str, server: Server, *, keeps_data: bool = False) -> dict[str, Any]:
+    """The one pod that counts labels; `name` is its ConfigMap's. `keeps_data`: its volume is claimed, not the pod's."""
     pod = _pod(
         server,
         {
@@ -103,10 +111,25 @@ def collector_pod(name: str, server: Server) -> dict[str, Any]:
     )
     pod["volumes"] = [
         {"name": "config", "configMap": {"name": name}},
-        {"name": "data", "emptyDir": {}},
         {"name": "feedback-key", "secret": {"secretName": names.FEEDBACK_KEY_SECRET}},
     ]
+    if keeps_data:
+        # a claimed volume belongs to root until it is given to a group
+        pod["securityContext"] |= {"fsGroup": _GROUP, "fsGroupChangePolicy": "OnRootMismatch"}
+    else:
+        pod["volumes"].insert(1, {"name": "data", "emptyDir": {}})
     return pod
+
+
+def data_claim(storage: Storage) -> dict[str, Any]:
+    """The claim of the collector's database; it outlives the StatefulSet, and is never resized by us."""
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": storage.size}},
+    }
+    if storage.storage_class_name is not None:
+        spec["storageClassName"] = storage.storage_class_name
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": spec}
 
 
 def _pod(server: Server, container: dict[str, Any]) -> dict[str, Any]:
