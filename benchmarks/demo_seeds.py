@@ -23,6 +23,7 @@ from pilotage.gate import Analysis, State, Verdict
 
 _GIVE_UP_S = 120.0
 _HISTORY_S = 10.0
+_CONFIGS = Path(__file__).resolve().parent.parent / "examples" / "train"
 _AFTER_THE_STEPS = len(plan.WEIGHTS)
 _CELLS = {
     version: [
@@ -129,22 +130,17 @@ def measured_rows_differ() -> bool:
     """Train the demo's classifiers as the plan says and compare their confusion rows with the plan's."""
     import numpy as np  # the trainer's stack: needed here only
 
-    from pilotage_server.train.config import Data, SplitShares, Subsample
+    from pilotage_server.train.config import read_config
     from pilotage_server.train.data import load
-    from pilotage_server.train.estimators import build_pipeline
-    from pilotage_server.train.split import split
+    from pilotage_server.train.data.split import split
+    from pilotage_server.train.selection import select
 
-    recipes = {
-        "v1": ("one-vs-rest-logistic-regression", 0.01, (Subsample(label=None, keep=0.25),)),
-        "v2": ("logistic-regression", 0.1, ()),
-        "v3": ("logistic-regression", 0.1, (Subsample(label=plan.GATED_CLASS, keep=0.2),)),
-    }
     different = False
-    for version, (estimator, c, subsample) in recipes.items():
-        shares = SplitShares(seed=7, test=0.1, holdback=0.4)
-        parts = split(load("digits"), shares, Data(source="digits", subsample=subsample))
-        pipeline = build_pipeline(estimator, {"C": c}, scale="standard", seed=7)
-        predicted = pipeline.fit(parts.train.rows, parts.train.labels).predict(parts.holdback.rows)
+    for version in ("v1", "v2", "v3"):
+        config = read_config(_CONFIGS / f"digits-{version}.yaml")
+        table = load(config.data.source)
+        parts = split(table, config.split, config.data)
+        predicted = select(config, table, parts).fitted.predict(parts.holdback.rows)
         rows = np.zeros((10, 10), dtype=int)
         np.add.at(rows, (parts.holdback.labels, predicted), 1)
         same = tuple(map(tuple, rows.tolist())) == plan.HELD_BACK[version]

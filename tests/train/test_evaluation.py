@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from pilotage_server.train.evaluate import evaluate, wilson
+from pilotage_server.train.evaluate.metrics import Answers, evaluate
+from pilotage_server.train.evaluate.resample import wilson
 
 pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
 
@@ -21,7 +22,8 @@ def evaluated(rows: list[tuple[int, int]]) -> dict[str, object]:
     probabilities = np.full((len(rows), 3), 1 / 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a class that no draw holds
-        return evaluate(actual, predicted, probabilities, ("a", "b", "c"), seed=1)
+        answers = Answers(actual=actual, predicted=predicted, probabilities=probabilities, classes=("a", "b", "c"))
+        return evaluate(answers, seed=1, draws=200)
 
 
 @settings(deadline=None)

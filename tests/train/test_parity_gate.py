@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from pilotage_server.bundle import BackendKind, load, open_source, read_trusted_keys
 from pilotage_server.bundle.decision import Argmax, Threshold
 from pilotage_server.bundle.predictor import OnnxPredictor
 from pilotage_server.train.data import load as load_table
-from pilotage_server.train.estimators import build_pipeline
-from pilotage_server.train.export import compare, to_onnx
+from pilotage_server.train.deploy.export import compare, to_onnx
+from pilotage_server.train.models.recipes import make_classifier
 from support.serving import DIGITS, IRIS, Keys, a_config, train_config
 
 Rows = NDArray[np.float64]
@@ -25,7 +26,7 @@ Rows = NDArray[np.float64]
 def cancer() -> tuple[Pipeline, Rows]:
     """A fitted binary classifier, and rows."""
     table = load_table("breast_cancer")
-    pipeline = build_pipeline("logistic-regression", {}, scale="standard", seed=1)
+    pipeline = make_pipeline(StandardScaler(), make_classifier("logistic-regression", {}, seed=1))
     return pipeline.fit(table.rows, table.labels), table.rows
 
 
@@ -75,7 +76,12 @@ def test_decisions_are_compared_by_the_rule_that_will_serve(cancer: tuple[Pipeli
 @pytest.mark.parametrize(
     ("base", "model", "backend", "problem"),
     [
-        (IRIS, {"estimator": "hist-gradient-boosting", "params": {"max_iter": 5}}, "sklearn", "Unable to create node"),
+        (
+            {**IRIS, "calibration": {"method": "temperature"}},
+            {"estimator": "logistic-regression"},
+            "sklearn",
+            "'_TemperatureScaling' object has no attribute",
+        ),
         (
             DIGITS,
             {"estimator": "random-forest", "params": {"n_estimators": 50}},

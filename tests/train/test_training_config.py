@@ -83,10 +83,10 @@ LATE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "parameter value": (
         {"model": {"estimator": "svm", "params": {"C": -1}}},
-        r"model\.params: The 'C' parameter of \w+ must be a float",
+        r"model\.params: svm: The 'C' parameter of \w+ must be a float",
     ),
     "no exact ONNX": (
-        {"model": {"estimator": "hist-gradient-boosting"}, "export": {"backend": "onnx"}},
+        {"calibration": {"method": "temperature"}, "export": {"backend": "onnx"}},
         r"export\.backend: onnx is not exact for this model .*; use auto or sklearn",
     ),
     "no such file": (
@@ -104,15 +104,21 @@ def test_refuses_what_only_the_data_can_tell(name: str, tmp_path: Path) -> None:
         train_config(a_config(IRIS, **changes), tmp_path / "run")
 
 
+ROWS = "".join(f"{i % 7}.{i},{i % 3},{'x' if i % 2 else 'z'}\n" for i in range(60))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a,y\n1,x\n", "data: 1 classes; a classifier needs 2 to 1000"),
-        ("a,y\n1,x\nhigh,z\n", "row 3: could not convert string to float: 'high'; every feature must be a number"),
+        (f"a,b,y\n{ROWS}high,1,z\n", "row 62: a is 'high' among numbers; repair it, or name the column under"),
         ("a,b\n1,x\n", "data.csv.target: 'y' is no column, or a column occurs twice; columns: a, b"),
-        ("a,y\nnan,x\n2,z\n", "holds NaN or infinite values; remove or fill these rows"),
+        (f"a,b,y\n{ROWS}inf,1,z\n", "row 62: a is infinite; remove or bound it"),
+        (f"a,b,y\n{ROWS}1,1,\n", "1 rows have no y; remove them, or find their labels"),
+        ("a,a,y\n1,2,x\n", "columns occur twice (a); give every column its own heading"),
+        ("a,y\n1,x\n2\n", "row 3: 1 cells under 2 headings; repair it"),
     ],
-    ids=["one class", "text", "no target", "missing value"],
+    ids=["one class", "slip", "no target", "infinite", "no label", "column twice", "short row"],
 )
 def test_refuses_bad_csv_data(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(text)

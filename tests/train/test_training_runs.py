@@ -15,7 +15,7 @@ from pilotage_server.bundle import load, open_source, read_trusted_keys
 from pilotage_server.train.config import ConfigError, Data, Relabel, SplitShares, Subsample, read_config
 from pilotage_server.train.data import Table
 from pilotage_server.train.data import load as load_table
-from pilotage_server.train.split import split
+from pilotage_server.train.data.split import split
 from support.serving import DIGITS, IRIS, TRAINER, Keys, a_config, train_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "train"

@@ -142,10 +142,22 @@ class Section:
             self.mistake(key, f"{value} is outside [{low}, {high}]")
         return value
 
+    def flag(self, key: str, default: bool) -> bool:
+        """Read true or false."""
+        value = self.value(key, default)
+        if not isinstance(value, bool):
+            self.mistake(key, f"{_brief(value)} is not true or false")
+            return default
+        return value
+
     def section(self, key: str) -> Section:
         """Read a mapping; a missing one reads as empty, so that its own fields say what they need."""
         value = self.value(key, {})
         return self._document._open(self.at(key), value)
+
+    def entry(self, key: str, index: int | None, value: Any) -> Section:
+        """Open a mapping found inside a key: its `index`-th item, or its value."""
+        return self._document._open(self.at(key) if index is None else f"{self.at(key)}[{index}]", value)
 
     def sections(self, key: str, default: Any = MISSING, *, longest: int) -> list[Section]:
         """Read a list of mappings, at most `longest` of them."""

@@ -1,40 +1,45 @@
 """One training run, from configuration to bundle, in the order a reader would tell it.
 
-Owns the folder it writes to: `bundle/` (files), `oci/` (the same as an OCI image layout), `result.json`, and
-`holdback.json` when rows are held back. Numeric libraries run on one thread, so that sums have one order.
+load → check → split → select and fit → export through the parity gate → open the test rows, once → evaluate → write.
+Owns the folder it writes to: `bundle/` (files), `oci/` (the same as an OCI image layout), `report.html`,
+`model_card.md`, `result.json`, and `holdback.json` when rows are held back; after a refusal `refused.json` alone.
+Numeric libraries run on one thread, so that sums have one order.
 """
 
 from __future__ import annotations
 
-import platform
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from pilotage_server.bundle.decision import Argmax, Decision, Threshold
-from pilotage_server.bundle.manifest import Feature, FileEntry, Golden, Manifest, sha256
-from pilotage_server.document import nearest
-from pilotage_server.quality.reference import reference_bins
-from pilotage_server.train.card import render_card
-from pilotage_server.train.config import Config, ConfigError
+from pilotage_server.train.config import Config
 from pilotage_server.train.data import Table, load
-from pilotage_server.train.estimators import build_pipeline
-from pilotage_server.train.evaluate import confusion, evaluate
-from pilotage_server.train.export import Export, export, parity_rows
-from pilotage_server.train.split import Part, Split, split
-from pilotage_server.train.write import CARD_FILE, write_bundle, write_holdback, write_result
-
-GOLDEN_TOLERANCE = 1e-5
-_GOLDEN_ROWS = 32
-_LIBRARIES = ("scikit-learn", "numpy", "skl2onnx", "onnx", "onnxruntime", "skops")
+from pilotage_server.train.data.quality import QualityReport, check, lines
+from pilotage_server.train.data.sealed import Sealed
+from pilotage_server.train.data.split import Split, split
+from pilotage_server.train.deploy.bundle import Model, build_manifest
+from pilotage_server.train.deploy.export import Export, export, parity_rows
+from pilotage_server.train.deploy.write import (
+    CARD_FILE,
+    REPORT_FILE,
+    write_bundle,
+    write_holdback,
+    write_refusal,
+    write_result,
+    write_text,
+)
+from pilotage_server.train.evaluate.fairness import check_limits
+from pilotage_server.train.models.serving import serving_form
+from pilotage_server.train.outcome import Outcome, assess, tell_holdback
+from pilotage_server.train.refusals import FairnessFailed, QualityFailed
+from pilotage_server.train.report.card import render_card
+from pilotage_server.train.report.page import render_report
+from pilotage_server.train.selection import Selected, select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,26 +50,58 @@ class Result:
     document: Mapping[str, Any]
 
 
-def train(config: Config, out: Path, *, key: Ed25519PrivateKey | None) -> Result:
+def train(config: Config, out: Path, *, key: Ed25519PrivateKey | None, jobs: int = 1) -> Result:
     """Train, evaluate, export and write; raises `ConfigError`.
 
-    Unsigned without a key, which no cluster accepts.
+    Unsigned without a key, which no cluster accepts. `jobs`: fits at a time, −1 for all a backend has.
     """
-    table = load(config.data.source)
+    return train_table(config, load(config.data.source, config.data.columns), out, key=key, jobs=jobs)
+
+
+def train_table(config: Config, table: Table, out: Path, *, key: Ed25519PrivateKey | None, jobs: int = 1) -> Result:
+    """Train on a table that is already loaded."""
+    check_limits(config, table.attributes, table.classes)
     parts = split(table, config.split, config.data)
-    decision = _decision(config, table)
+    quality = check(table, parts, config.data, config.split.seed)
+    if quality.failures:
+        write_refusal(out, {"name": config.name, "reason": "data", "quality": quality.document()})
+        raise QualityFailed(lines(quality.failures))
+    sealed = Sealed(parts.test)
     with threadpool_limits(limits=1):
-        pipeline, notes = fit(config, parts.train)
-        held_out = np.vstack([parts.test.rows, parts.holdback.rows])
-        rows = parity_rows(parts.train.rows, held_out, config.split.seed)
-        exported = export(pipeline, rows, decision=decision, wanted=config.backend)
-        metrics = _metrics(config, table, exported, decision, parts.test)
-    counts = {"training": len(parts.train.rows), "test": len(parts.test.rows), "held back": len(parts.holdback.rows)}
-    card = render_card(config, table, counts, exported, metrics)
-    files = exported.files | {CARD_FILE: card.encode()}
-    manifest = _manifest(config, table, parts, exported, decision, metrics, files)
+        selected = select(config, table, parts, jobs=jobs)
+        return finish(config, table, parts, selected, sealed, quality, out, key)
+
+
+def finish(
+    config: Config,
+    table: Table,
+    parts: Split,
+    selected: Selected,
+    sealed: Sealed,
+    quality: QualityReport,
+    out: Path,
+    key: Ed25519PrivateKey | None,
+) -> Result:
+    """From a fitted model to everything on disk; the test rows are opened here, after every choice."""
+    pipeline = serving_form(selected.fitted)
+    test = sealed.open()
+    rows = parity_rows(parts.train.rows, np.vstack([test.rows, parts.holdback.rows]), config.split.seed)
+    exported = export(pipeline, rows, decision=selected.decision, wanted=config.backend)
+    outcome = assess(config, table, parts, test, selected, pipeline, exported)
+    document = _document(config, table, parts, selected, exported, outcome, quality)
+    broken = [verdict for verdict in outcome.fairness["limits"] if not verdict["passed"]]
+    if broken:
+        write_refusal(out, {**document, "reason": "fairness"})
+        write_text(out, REPORT_FILE, render_report(document))
+        raise FairnessFailed(broken)
+    pages = {CARD_FILE: render_card(document), REPORT_FILE: render_report(document)}
+    files = exported.files | {name: page.encode() for name, page in pages.items()}
+    model = Model(exported=exported, decision=selected.decision, chosen=selected.document["chosen"])
+    manifest = build_manifest(config, table, parts.train, test, model, metrics=outcome.metrics, files=files)
     written = write_bundle(out, manifest, files, image=config.image, key=key)
-    if len(parts.holdback.rows):
+    for name, page in pages.items():
+        write_text(out, name, page)
+    if len(parts.holdback):
         write_holdback(out, table, parts.holdback)
     document = {
         "name": config.name,
@@ -73,111 +110,49 @@ def train(config: Config, out: Path, *, key: Ed25519PrivateKey | None) -> Result
         "digest": written.digest,
         "manifestDigest": f"sha256:{written.manifest_digest}",
         "signed": key is not None,
-        "backend": str(exported.backend),
-        "parity": [asdict(attempt) for attempt in exported.attempts],
-        "classes": list(table.classes),
-        "rows": counts,
-        "metrics": metrics,
-        "holdback": _holdback(table, exported, decision, parts.holdback),
-        "warnings": notes,
+        **document,
     }
     write_result(out, document)
     return Result(reference=written.reference, document=document)
 
 
-def fit(config: Config, part: Part) -> tuple[Pipeline, list[str]]:
-    """Fit the pipeline; gives it with what scikit-learn warned about.
-
-    Raises `ConfigError` for bad parameters.
-    """
-    model = config.model
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            pipeline = build_pipeline(model.estimator, model.params, scale=model.scale, seed=model.seed)
-            pipeline.fit(part.rows, part.labels)
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"model.params: {str(error).splitlines()[0]}") from error
-    return pipeline, sorted({str(warning.message).splitlines()[0] for warning in caught})
-
-
-def _decision(config: Config, table: Table) -> Decision:
-    rule = config.threshold
-    if rule is None:
-        return Argmax()
-    if len(table.classes) != 2 or rule.label not in table.classes:
-        raise ConfigError(
-            f"decision.class: {rule.label!r}; a threshold needs two classes and one of them, "
-            f"{nearest(rule.label, table.classes)}"
-        )
-    return Threshold(positive=table.classes.index(rule.label), value=rule.value)
-
-
-def _metrics(config: Config, table: Table, exported: Export, decision: Decision, test: Part) -> dict[str, Any]:
-    probabilities = exported.predictor.probabilities(test.rows)
-    predicted = decision.decide(probabilities)
-    return evaluate(test.labels, predicted, probabilities, table.classes, config.split.seed)
-
-
-def _holdback(table: Table, exported: Export, decision: Decision, part: Part) -> dict[str, Any] | None:
-    """Count the served model's answers to the held-back rows: what a load generator should find."""
-    if not len(part.rows):
-        return None
-    predicted = decision.decide(exported.predictor.probabilities(part.rows))
-    counts = confusion(part.labels, predicted, len(table.classes))
-    return {"rows": len(part.rows), "confusion": counts.tolist()}
-
-
-def _manifest(
+def _document(
     config: Config,
     table: Table,
     parts: Split,
+    selected: Selected,
     exported: Export,
-    decision: Decision,
-    metrics: Mapping[str, Any],
-    files: Mapping[str, bytes],
-) -> Manifest:
-    low, high = parts.train.rows.min(axis=0), parts.train.rows.max(axis=0)
-    return Manifest(
-        name=config.name,
-        version=config.version,
-        description=config.description,
-        classes=table.classes,
-        class_type=table.class_type,
-        features=tuple(
-            Feature(name=name, low=float(low[i]), high=float(high[i])) for i, name in enumerate(table.features)
-        ),
-        backend=exported.backend,
-        model_file=exported.model_file,
-        decision=decision,
-        golden=_golden(exported, parts.test),
-        files=tuple(FileEntry(name=n, size=len(files[n]), sha256=sha256(files[n])) for n in sorted(files)),
-        versions={"python": platform.python_version()} | {library: version(library) for library in _LIBRARIES},
-        data={"name": table.name, "rows": len(table.rows), "sha256": table.fingerprint()},
-        training={"config": config.written},
-        baseline=metrics,
-        reference=reference_bins(parts.train.rows, tuple(table.features)),
-    )
-
-
-def _golden(exported: Export, test: Part) -> Golden:
-    """Take test rows of every class in turn.
-
-    None so close to a tie that another CPU might decide differently.
-    """
-    probabilities = exported.predictor.probabilities(test.rows)
-    ordered = np.sort(probabilities, axis=1)
-    clear = np.flatnonzero(ordered[:, -1] - ordered[:, -2] > 100 * GOLDEN_TOLERANCE)
-    turn = np.zeros(len(clear), dtype=np.int64)
-    for label in np.unique(test.labels[clear]):
-        members = np.flatnonzero(test.labels[clear] == label)
-        turn[members] = np.arange(len(members))
-    chosen = clear[np.lexsort((test.labels[clear], turn))][:_GOLDEN_ROWS]
-    if not len(chosen):
-        raise ConfigError("model: it answers every test row with a tie; it has learned nothing to serve")
-    expected = exported.predictor.probabilities(test.rows[chosen])
-    return Golden(
-        rows=tuple(tuple(map(float, row)) for row in test.rows[chosen]),
-        probabilities=tuple(tuple(map(float, row)) for row in expected),
-        tolerance=GOLDEN_TOLERANCE,
-    )
+    outcome: Outcome,
+    quality: QualityReport,
+) -> dict[str, Any]:
+    """Everything a reader may ask about the run, as plain JSON values: the report and the card are made of it."""
+    return {
+        "name": config.name,
+        "version": config.version,
+        "description": config.description,
+        "use": config.use,
+        "backend": str(exported.backend),
+        "parity": [asdict(attempt) for attempt in exported.attempts],
+        "classes": list(table.classes),
+        "features": list(table.features),
+        "data": {
+            "name": table.name,
+            "fingerprint": table.fingerprint(),
+            "split": config.split.by,
+            "groups": None if table.groups is None else len(np.unique(table.groups)),
+            "classRows": np.bincount(table.labels, minlength=len(table.classes)).tolist(),
+            "alterations": outcome.alterations,
+        },
+        "rows": {"training": len(parts.train), "test": len(parts.test), "held back": len(parts.holdback)},
+        "decision": outcome.decision,
+        "costs": {actual: dict(row) for actual, row in config.costs.items()},
+        "metrics": outcome.metrics,
+        "dummy": outcome.dummy,
+        "fairness": outcome.fairness,
+        "interpretation": outcome.interpretation,
+        "curves": outcome.curves,
+        "quality": quality.document(),
+        **selected.document,
+        "holdback": tell_holdback(table, exported, selected.decision, parts.holdback),
+        "warnings": [*selected.notes, *outcome.warnings],
+    }

@@ -1,4 +1,4 @@
-"""Everything a run leaves on disk: bundle, OCI layout, held-back rows, result.
+"""Everything a run leaves on disk: bundle, OCI layout, held-back rows, report, result.
 
 A folder that holds something else than an earlier run is refused; an earlier run is replaced as a whole.
 """
@@ -19,11 +19,12 @@ from pilotage_server.bundle.oci import write_layout
 from pilotage_server.bundle.signature import sign
 from pilotage_server.train.config import ConfigError
 from pilotage_server.train.data import Table
-from pilotage_server.train.split import Part
+from pilotage_server.train.data.split import Part
 
 BUNDLE_FOLDER, OCI_FOLDER, RESULT_FILE, HOLDBACK_FILE = "bundle", "oci", "result.json", "holdback.json"
-CARD_FILE = "model_card.md"
-_OURS = {BUNDLE_FOLDER, OCI_FOLDER, RESULT_FILE, HOLDBACK_FILE}
+CARD_FILE, REPORT_FILE = "model_card.md", "report.html"
+REFUSED_FILE = "refused.json"
+_OURS = {BUNDLE_FOLDER, OCI_FOLDER, RESULT_FILE, HOLDBACK_FILE, REFUSED_FILE, CARD_FILE, REPORT_FILE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ def write_holdback(out: Path, table: Table, part: Part) -> None:
     document = {
         "features": list(table.features),
         "classes": list(table.classes),
-        "rows": part.rows.tolist(),
+        "rows": [[None if cell != cell else cell for cell in row] for row in part.rows.tolist()],
         "labels": [table.classes[index] for index in part.labels],
     }
     _write_json(out / HOLDBACK_FILE, document)
@@ -82,6 +83,17 @@ def write_holdback(out: Path, table: Table, part: Part) -> None:
 def write_result(out: Path, document: Mapping[str, Any]) -> None:
     """Write result.json: last of all, so that its presence means a whole run."""
     _write_json(out / RESULT_FILE, document)
+
+
+def write_text(out: Path, name: str, content: str) -> None:
+    """Write a page for people beside the bundle."""
+    (out / name).write_text(content, encoding="utf-8")
+
+
+def write_refusal(out: Path, document: Mapping[str, Any]) -> None:
+    """Write why a run made no bundle."""
+    clear_folder(out)
+    _write_json(out / REFUSED_FILE, document)
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

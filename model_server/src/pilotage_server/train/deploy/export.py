@@ -24,8 +24,8 @@ from pilotage_server.bundle.decision import Argmax, Decision
 from pilotage_server.bundle.errors import Refused
 from pilotage_server.bundle.manifest import BackendKind
 from pilotage_server.bundle.predictor import PROBABILITIES, OnnxPredictor, Predictor, SklearnPredictor
-from pilotage_server.train import skops_file
 from pilotage_server.train.config import ConfigError
+from pilotage_server.train.deploy import skops_file
 
 TOLERANCE = 1e-5
 RANDOM_ROWS = 2_000

@@ -1,0 +1,1 @@
+"""The commands of `pilotage-model`, one module each. scikit-learn is imported inside those that need it."""

@@ -1,0 +1,258 @@
+"""The values of a training configuration. Construction checks nothing: `read` has.
+
+Knows neither YAML nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+Costs = Mapping[str, Mapping[str, float]]
+"""{actual: {predicted: cost ≥ 0}}; a cell that is not named costs 0."""
+
+
+class ConfigError(Exception):
+    """A configuration, or data, that cannot be trained with.
+
+    The message says field, value, rule and remedy.
+    """
+
+
+class Imbalance(StrEnum):
+    """What is done about classes of unequal size; compared, never assumed."""
+
+    NONE = "none"
+    CLASS_WEIGHT = "class-weight"
+    OVERSAMPLE = "oversample"
+    UNDERSAMPLE = "undersample"
+    SMOTE = "smote"
+    THRESHOLD = "threshold"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A CSV file with a header line, or a Parquet file. `target` names the column of the classes."""
+
+    path: Path
+    target: str
+    format: str = "csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute:
+    """A declared attribute for fairness: a column as it stands, or cut at `quantiles` (0: not cut).
+
+    `is_feature`: the model may see the column.
+    """
+
+    name: str
+    column: str
+    quantiles: int = 0
+    is_feature: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What the columns of a file mean, beyond features and target."""
+
+    ignore: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    group: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Limits of the checks before training: shares in [0, 1], and findings (`check` or `check:column`) one accepts."""
+
+    allow: frozenset[str] = frozenset()
+    leakage_auc: float = 0.99
+    duplicates: float = 0.05
+    conflicts: float = 0.02
+    missing: float = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subsample:
+    """Keep only a share of the training rows of a class (of every class when none is named)."""
+
+    label: str | None
+    keep: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relabel:
+    """Give a share of the training rows of one class the label of another."""
+
+    label: str
+    to: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What to learn from, a data set of scikit-learn by name or a file, and what is done to the training rows."""
+
+    source: str | File
+    columns: Columns = Columns()
+    quality: Quality = Quality()
+    subsample: tuple[Subsample, ...] = ()
+    relabel: tuple[Relabel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitShares:
+    """Shares of all rows, in (0, 1): `holdback` is drawn first, then `test`, the rest trains and validates.
+
+    `by`: random (stratified by class), group (no group in two parts) or time (the latest rows).
+    """
+
+    seed: int
+    test: float
+    holdback: float
+    by: str = "random"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """How columns become numbers, inside the pipeline, so that every fold learns it anew."""
+
+    impute: str = "median"
+    indicator: bool = False
+    encode: str = "one-hot"
+    rare_share: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSelection:
+    """Which features a classifier sees: method, and how many (from 1) or what share (below 1) to keep."""
+
+    method: str = "none"
+    keep: float = 0.5
+    score: str = "f"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Values of a hyperparameter between two bounds, drawn evenly or evenly in the logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+    is_integer: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One estimator of the allow-list on trial: fixed parameters, and a space to search the others in."""
+
+    name: str
+    estimator: str
+    params: Mapping[str, Any]
+    scale: str
+    seed: int
+    space: Mapping[str, tuple[Any, ...] | Range] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How candidates are tuned (inner folds) and compared (outer folds), and by which metric."""
+
+    method: str = "grid"
+    metric: str = "logLoss"
+    folds: int = 3
+    outer: int = 5
+    trials: int = 20
+    one_standard_error: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How scores become probabilities; `auto`: only where a classifier has none, or was fitted on altered rows."""
+
+    method: str = "auto"
+    folds: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRule:
+    """How probabilities become a class.
+
+    rule: argmax, threshold or least-cost. A threshold is written (`value`), or found out of fold: `choose` a
+    metric to maximise, or the most recall at `min_precision`, or the most precision at `min_recall`.
+    """
+
+    rule: str = "argmax"
+    label: str = ""
+    value: float | None = None
+    choose: str | None = None
+    min_precision: float | None = None
+    min_recall: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FairnessLimit:
+    """Groups of an attribute may differ in a metric by `difference` at most, and by no smaller ratio than `ratio`."""
+
+    attribute: str
+    metric: str
+    label: str
+    difference: float | None
+    ratio: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fairness:
+    """Limits that fail the run; groups with fewer than `least_rows` test rows are shown, never judged."""
+
+    least_rows: int = 30
+    limits: tuple[FairnessLimit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportParts:
+    """What the report shows beyond results, and how many bootstrap draws intervals rest on."""
+
+    learning_curve: bool = False
+    validation_curve: bool = False
+    importance: bool = True
+    partial_dependence: int = 3
+    shap: bool = False
+    draws: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One training run. `written` is the document as it stood in the file, for the manifest."""
+
+    name: str
+    version: str
+    description: str
+    use: str
+    image: str
+    data: Data
+    split: SplitShares
+    preparation: Preparation
+    features: FeatureSelection
+    candidates: tuple[Candidate, ...]
+    search: Search
+    imbalance: tuple[Imbalance, ...]
+    calibration: Calibration
+    decision: DecisionRule
+    costs: Costs
+    fairness: Fairness
+    report: ReportParts
+    backend: str
+    written: Mapping[str, Any]
+
+    @property
+    def compares(self) -> bool:
+        """Whether more than one way of training is on trial."""
+        return len(self.candidates) > 1 or len(self.imbalance) > 1

@@ -1,0 +1,44 @@
+"""Whether probabilities mean what they say: reliability bins and the expected calibration error.
+
+Bins hold equally many rows, so no bin speaks for three of them; a bin's interval is Wilson's.
+Source: Naeini et al. 2015; Niculescu-Mizil & Caruana 2005.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotage_server.train.evaluate.resample import wilson
+
+BINS = 10
+
+
+def reliability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Per bin of equally many rows: mean score, observed share with its 95 % interval, rows."""
+    order = np.argsort(scores, kind="stable")
+    found = []
+    for rows in np.array_split(order, min(BINS, len(order))):
+        hits = int(positive[rows].sum())
+        bounds = wilson(hits, len(rows))
+        assert bounds is not None
+        found.append(
+            {
+                "score": float(scores[rows].mean()),
+                "share": hits / len(rows),
+                "low": bounds[0],
+                "high": bounds[1],
+                "rows": len(rows),
+            }
+        )
+    return found
+
+
+def expected_calibration_error(actual: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Mean distance between the probability of the likeliest class and how often it was right, in [0, 1]."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == actual
+    bins = reliability(confidence, right)
+    return float(sum(one["rows"] * abs(one["score"] - one["share"]) for one in bins) / len(actual))

@@ -1,0 +1,62 @@
+"""Bootstrap draws as weights of rows, and the intervals they give.
+
+A draw of n rows with replacement is a weight per row (how often it was drawn). With groups, whole groups are
+drawn: rows of one customer are no independent evidence. Percentile intervals; Efron & Tibshirani 1993, ch. 13.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+_CELLS = 4_000_000
+_Z = 1.959963984540054
+
+
+def draw_weights(rows: int, draws: int, seed: int, groups: NDArray[np.int64] | None = None) -> Iterator[Floats]:
+    """Weights [b, rows] in chunks that add up to `draws`; bounded memory."""
+    rng = np.random.default_rng(seed)
+    members = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = int(members.max()) + 1 if rows else 0
+    left = draws
+    while left:
+        count = min(left, max(1, _CELLS // max(1, rows)))
+        chosen = rng.integers(0, units, size=(count, units))
+        taken = np.stack([np.bincount(row, minlength=units) for row in chosen])
+        yield taken[:, members].astype(np.float64)
+        left -= count
+
+
+def interval(value: float, draws: Floats) -> dict[str, Any]:
+    """A value with its 95 % percentile interval; all None when undefined."""
+    if math.isnan(value) or np.isnan(draws).all():
+        return {"value": None, "low": None, "high": None}
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return {"value": float(value), "low": float(low), "high": float(high)}
+
+
+def wilson(hits: int, trials: int) -> tuple[float, float] | None:
+    """95 % interval of a proportion in [0, 1]; None without trials. Source: Wilson 1927."""
+    if trials == 0:
+        return None
+    share = hits / trials
+    centre = share + _Z * _Z / (2 * trials)
+    half = _Z * math.sqrt(share * (1 - share) / trials + _Z * _Z / (4 * trials * trials))
+    scale = 1 + _Z * _Z / trials
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def proportion(hits: int, trials: int, draws: Floats | None = None) -> dict[str, Any]:
+    """A proportion with its 95 % interval and trials: Wilson's, or that of `draws` when rows come in groups."""
+    if trials == 0:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    if draws is not None:
+        return interval(hits / trials, draws) | {"n": trials}
+    found = wilson(hits, trials)
+    assert found is not None
+    return {"value": hits / trials, "low": found[0], "high": found[1], "n": trials}

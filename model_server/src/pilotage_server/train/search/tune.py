@@ -1,0 +1,128 @@
+"""The best hyperparameters of one variant on some rows, by inner cross-validation.
+
+All of it is a function of the rows given: no fold outside them is ever seen. Halving starts every draw on few rows
+and lets the better third go on with three times as many (Jamieson & Talwalkar 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from pilotage_server.bundle.decision import Argmax
+from pilotage_server.train.config import ConfigError, Imbalance, Search
+from pilotage_server.train.decide import Floats, least_cost
+from pilotage_server.train.models.fitting import Variant, fit_quietly
+from pilotage_server.train.models.folds import Indices, Rows, folds
+from pilotage_server.train.search.score import goodness, measure
+from pilotage_server.train.search.space import Params, bayesian, draws, grid
+
+_FACTOR = 3
+_LEAST_SHARE = 1 / 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One set of hyperparameters: mean goodness over the inner folds and its standard error."""
+
+    params: Params
+    goodness: float
+    error: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What all fits of a search have in common."""
+
+    search: Search
+    classes: int
+    costs: Floats | None
+    jobs: int = 1
+
+
+def tune(variant: Variant, rows: Rows, task: Task) -> tuple[Params, list[Trial]]:
+    """Give the best hyperparameters and every trial; nothing to search gives no trial."""
+    candidate, search = variant.blueprint.candidate, task.search
+    if not candidate.space:
+        return {}, []
+    seed = candidate.seed
+    match search.method:
+        case "grid":
+            trials = _evaluate(variant, grid(candidate), rows, task)
+        case "random":
+            trials = _evaluate(variant, draws(candidate, search.trials, seed), rows, task)
+        case "halving":
+            return _halving(variant, draws(candidate, search.trials, seed), rows, task)
+        case _:
+            trials = []
+            for params, tell in bayesian(candidate, search.trials, seed):
+                (trial,) = _evaluate(variant, [params], rows, task)
+                tell(trial.goodness)
+                trials.append(trial)
+    return _best(trials, variant), trials
+
+
+def _halving(variant: Variant, params: Sequence[Params], rows: Rows, task: Task) -> tuple[Params, list[Trial]]:
+    """Keep the better third, on three times the rows, until one round used all rows."""
+    everything: list[Trial] = []
+    share, left = _LEAST_SHARE, list(params)
+    while True:
+        part = rows if share >= 1 else rows.take(_stratified_share(rows, share, variant.blueprint.candidate.seed))
+        found = _evaluate(variant, left, part, task, share=min(1.0, share))
+        everything += found
+        if share >= 1:
+            return _best(found, variant), everything
+        ranked = sorted(found, key=lambda trial: -trial.goodness)
+        left = [trial.params for trial in ranked[: max(1, len(ranked) // _FACTOR)]]
+        share = 1.0 if len(left) == 1 else share * _FACTOR
+
+
+def _stratified_share(rows: Rows, share: float, seed: int) -> Indices:
+    """A share of each class's rows, but enough for the folds; whole order kept."""
+    if rows.groups is not None:
+        groups = np.random.default_rng(seed).permutation(np.unique(rows.groups))
+        return np.flatnonzero(np.isin(rows.groups, groups[: max(20, round(len(groups) * share))]))
+    rng, chosen = np.random.default_rng(seed), []
+    for label in np.unique(rows.labels):
+        members = rng.permutation(np.flatnonzero(rows.labels == label))
+        chosen.append(members[: max(20, round(len(members) * share))])
+    return np.sort(np.concatenate(chosen))
+
+
+def _best(trials: Sequence[Trial], variant: Variant) -> Params:
+    best = max(trials, key=lambda trial: trial.goodness)
+    if not np.isfinite(best.goodness):
+        raise ConfigError(f"candidates.{variant.blueprint.candidate.name}.search: no trial could be scored")
+    return best.params
+
+
+def _evaluate(variant: Variant, params: Sequence[Params], rows: Rows, task: Task, share: float = 1.0) -> list[Trial]:
+    pairs = folds(rows, task.search.folds, variant.blueprint.candidate.seed)
+    scores = Parallel(n_jobs=task.jobs)(
+        delayed(_score)(variant, one, rows, train, held, task) for one in params for train, held in pairs
+    )
+    per_trial = np.array(scores).reshape(len(params), len(pairs))
+    return [
+        Trial(params=one, goodness=float(row.mean()), error=float(row.std(ddof=1) / np.sqrt(len(row))), share=share)
+        for one, row in zip(params, per_trial, strict=True)
+    ]
+
+
+def _score(variant: Variant, params: Params, rows: Rows, train: Indices, held: Indices, task: Task) -> float:
+    fitted, _ = fit_quietly(variant, params, rows.take(train))
+    probabilities = fitted.predict_proba(rows.values[held])
+    predicted = plain_decision(variant, task.costs).decide(probabilities)
+    return goodness(
+        task.search.metric, measure(task.search.metric, rows.labels[held], predicted, probabilities, task.costs)
+    )
+
+
+def plain_decision(variant: Variant, costs: Floats | None) -> Any:
+    """The decision while hyperparameters are tuned: least cost where there are costs, else the likeliest class."""
+    weighed = costs is not None and variant.blueprint.imbalance is Imbalance.NONE
+    return least_cost(costs) if weighed and costs is not None else Argmax()
