@@ -14,6 +14,7 @@ from pilotage.evidence.reading import Block, BlockQuery, Counts, Window
 from pilotage.gate.conditions import Condition
 from pilotage.plan import decide
 from pilotage.plan.windows import window_from, window_of
+from support.builders import a_gate
 from support.members import Quality
 from support.stories import TWO_WAVES, a_world_with_v1_stable
 from support.world import World
@@ -224,3 +225,25 @@ def test_a_second_thing_that_does_not_hold_is_an_event_of_its_own():
 
 def test_every_condition_of_the_gate_is_a_reason_that_docs_explain():
     assert {condition.value for condition in Condition} <= {reason.value for reason in Reason}
+
+
+def test_a_margin_that_cannot_be_proved_in_time_is_told_when_the_wave_begins_and_blocks_nothing():
+    deployment = TWO_WAVES.with_gates(a_gate("recall-of-yes", "recall", class_="yes", margin=0.001))
+    world = a_world_with_v1_stable("aws", deployment=deployment)
+    world.apply(deployment.serving("v2"))
+
+    world.run_until(lambda: world.share("aws", "v2") > 0)
+
+    assert (world.condition("Gated"), world.reason("Gated")) == ("True", "MarginUnprovable")
+    (told,) = events_of(world, "MarginUnprovable")
+    assert "margin 0.001" in told
+    assert "smallest provable margin" in told
+    world.restart()
+    world.run_until(lambda: world.status.step == "first 2/2")
+    assert world.reason("Gated") == "MarginUnprovable"
+
+
+def test_what_can_be_proved_is_no_news():
+    world = on_trial("aws")
+
+    assert world.reason("Gated") == "Gated"

@@ -6,7 +6,8 @@ verdict. Source: design.md §5 (retry), §7 (strata).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pilotage.api.reasons import Reason
@@ -29,15 +30,37 @@ def baselines(scene: Scene, rollout: RolloutRecord, clusters: Iterable[str]) -> 
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """What a wave's clusters served lately, as the gate takes it; labels were counted over so many `seconds`."""
+
+    classes: tuple[str, ...]
+    shares: Mapping[str, float]
+    history: Mapping[str, Sequence[Mapping[str, Any]]]
+    seconds: float
+
+
+def recent_traffic(scene: Scene, rollout: RolloutRecord, clusters: tuple[str, ...]) -> Recent | None:
+    """The answers of all these clusters together; None while one is missing."""
+    found = baselines(scene, rollout, clusters)
+    if scene.analysis is None or set(found) != set(clusters):
+        return None
+    return Recent(
+        classes=tuple(sorted({name for baseline in found.values() for name in _classes(baseline)})),
+        shares={name: float(max(found[name].rows, 1)) for name in clusters},
+        history={name: history_of(scene.analysis, found[name]) for name in clusters},
+        seconds=max(baseline.query.history_window_s for baseline in found.values()),
+    )
+
+
 def begin(
     scene: Scene, draft: Draft, rollout: RolloutRecord, wave: str, clusters: tuple[str, ...], step: int
 ) -> WaveEvidence | Obstacle | None:
     """The evidence of a wave before its first block; None while a baseline is missing."""
-    found = baselines(scene, rollout, clusters)
-    if scene.analysis is None or set(found) != set(clusters):
+    recent = recent_traffic(scene, rollout, clusters)
+    if scene.analysis is None or recent is None:
         return None
-    classes = sorted({name for baseline in found.values() for name in _classes(baseline)})
-    if len(classes) < 2:
+    if len(recent.classes) < 2:
         names = ", ".join(clusters)
         return Obstacle(
             reason=Reason.COUNTERS_MISSING,
@@ -47,9 +70,9 @@ def begin(
     try:
         state = _start(
             scene.analysis,
-            classes=classes,
-            shares={name: float(max(found[name].rows, 1)) for name in clusters},
-            history={name: history_of(scene.analysis, found[name]) for name in clusters},
+            classes=recent.classes,
+            shares=recent.shares,
+            history=recent.history,
             # A wave of late joiners beyond those planned spends beta/planned on top (placement.py).
             wave=min(number, rollout.planned_waves),
             waves=rollout.planned_waves,

@@ -16,6 +16,7 @@ from pilotage.gate import Outcome
 from pilotage.plan.baselines import begin
 from pilotage.plan.facts import passed
 from pilotage.plan.looks import evidence_of, with_evidence
+from pilotage.plan.outlook import cannot_be_proved
 from pilotage.plan.scene import Draft, Obstacle, Scene
 from pilotage.plan.waves import (
     current_wave,
@@ -83,7 +84,7 @@ def start_wave(scene: Scene, draft: Draft) -> Draft:
         entry = begin(scene, draft, rollout, name, clusters, step=0)
         if not isinstance(entry, WaveEvidence):
             return draft
-        draft = with_evidence(draft, rollout, entry)
+        draft = _with_outlook(scene, with_evidence(draft, rollout, entry), rollout, name, clusters)
     straight = draft.is_first or rollout.promote_full
     record = StepRecord(
         weight=100 if straight else scene.steps[0].weight, started_at=scene.now, shifted_s=rollout.shifted_s
@@ -97,6 +98,12 @@ def start_wave(scene: Scene, draft: Draft) -> Draft:
     )
     draft = draft.with_wave(wave)
     return draft.saying(Reason.WAVE_STARTED, f"Wave {name} ({', '.join(clusters)}) began at weight {record.weight}.")
+
+
+def _with_outlook(scene: Scene, draft: Draft, rollout: RolloutRecord, wave: str, clusters: tuple[str, ...]) -> Draft:
+    hopeless = cannot_be_proved(scene, rollout, wave, clusters)
+    draft = replace(draft, unprovable=hopeless)
+    return draft.saying(Reason.MARGIN_UNPROVABLE, f"{hopeless}.", warning=True) if hopeless else draft
 
 
 def restart_evidence(scene: Scene, draft: Draft) -> Draft:
