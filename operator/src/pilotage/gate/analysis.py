@@ -106,9 +106,7 @@ class Analysis:
             return state if isinstance(state, State) else State.from_dict(state)
         after = passes_noted(after, tests, self.settings.alpha)
         if after.failed is None:
-            deciding = [gate for gate in self.gates if gate.blocking]
-            breaches = conditions.breaches(after.conditions, watched)
-            after = replace(after, failed=failing(after, deciding, tests, self.settings, breaches))
+            after = replace(after, failed=self._failure(after, tests, watched))
         return written.encode(after, tests, watched)
 
     def verdict(self, state: Mapping[str, Any]) -> Verdict:
@@ -116,6 +114,14 @@ class Analysis:
         memory, tests, watched = self._recall(state)
         breaches = conditions.breaches(memory.conditions, watched)
         return judge(Case(memory=memory, gates=self.gates, tests=tests, settings=self.settings, breaches=breaches))
+
+    def _failure(self, memory: Memory, tests: Tests, watched: Watched) -> Mapping[str, Any] | None:
+        """What to remember if the gates have failed. Breaches only take evidence away: they are looked at last."""
+        deciding = [gate for gate in self.gates if gate.blocking]
+        if failing(memory, deciding, tests, self.settings, ()) is None:
+            return None
+        breaches = conditions.breaches(memory.conditions, watched)
+        return failing(memory, deciding, tests, self.settings, breaches)
 
     def _tests(self, classes: Sequence[str], shares: Mapping[str, float], stable: bool) -> Tests:
         if not stable:  # nothing bets and nothing is decided; floors are reported from the sums alone

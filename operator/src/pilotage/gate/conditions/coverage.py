@@ -10,6 +10,7 @@ Source: statistics.md §6.6; the score is that of ``alike``, which needs no base
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, Final
 
 from pilotage.gate.arm import ArmCounts, Confusion
@@ -189,10 +190,14 @@ def _guilty(found: Sequence[tuple[str, str, Draws]]) -> list[tuple[str, str, Dra
 
     All classes together speak only where no single one does.
     """
-    if log_mean(draws.log_e() for _, _, draws in found) < SURE:
+    if not any(_differs(draws) for _, _, draws in found):
         return []
-    sure = [one for one in found if one[2].log_e() >= SURE and _differs(one[2])]
-    return sorted([one for one in sure if one[1]] or sure, key=lambda one: -one[2].log_e())
+    scores = [draws.log_e() for _, _, draws in found]
+    if log_mean(scores) < SURE:
+        return []
+    scored = zip(scores, found, strict=True)
+    sure = sorted([(-score, one) for score, one in scored if score >= SURE and _differs(one[2])], key=itemgetter(0))
+    return [one for _, one in sure if one[1]] or [one for _, one in sure]
 
 
 def _differs(draws: Draws) -> bool:

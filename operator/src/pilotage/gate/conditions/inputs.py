@@ -81,10 +81,12 @@ def absorbed(memory: Inputs, block: Block) -> Inputs:
 
 def breaches(memory: Inputs, gates: Sequence[GateSpec]) -> list[Breach]:
     """At most one, of the feature that is surest."""
-    if not memory or log_mean(feature.log_e for feature in memory.values()) < SURE:
+    if all(feature.stability <= _LIMIT for feature in memory.values()):
         return []
-    name, feature = max(memory.items(), key=lambda item: item[1].log_e)
-    if feature.stability <= _LIMIT:
+    scores = {name: feature.log_e for name, feature in memory.items()}
+    name = max(scores, key=lambda known: scores[known])
+    feature = memory[name]
+    if log_mean(scores.values()) < SURE or feature.stability <= _LIMIT:
         return []
     shares = feature.shares()
     worst = max(range(len(shares)), key=lambda i: abs(shares[i][0] - shares[i][1]))
