@@ -58,7 +58,8 @@ def test_every_object_of_the_operator_s_chart_is_valid(values: dict[str, Any]):
 
 
 def test_every_object_of_the_member_s_chart_is_valid():
-    for document in rendered(MEMBER, {**KEYS, "serviceAccount": {"longLivedToken": True}}):
+    proxy = {"namespace": "monitoring", "name": "prometheus", "port": "web", "scheme": "https"}
+    for document in rendered(MEMBER, {**KEYS, "serviceAccount": {"longLivedToken": True}, "prometheusProxy": proxy}):
         kubernetes_validate.validate(document, "1.36", strict=True)
 
 
@@ -74,6 +75,8 @@ def test_every_object_of_the_member_s_chart_is_valid():
         (MEMBER, {"bundleKeys": {"team.pem": "x"}}, "/bundleKeys"),
         (MEMBER, {"bundleKeys": {"team.pub": "not a key"}}, "/bundleKeys/team.pub"),
         (MEMBER, {**KEYS, "gateway": True}, "/gateway"),
+        (MEMBER, {**KEYS, "prometheusProxy": {"scheme": "ftp"}}, "/prometheusProxy/scheme"),
+        (MEMBER, {**KEYS, "prometheusProxy": {"name": "prometheus", "port": 1}}, "prometheusProxy.namespace: name"),
     ],
 )
 def test_values_nobody_meant_are_refused_by_name(chart: Path, values: dict[str, Any], refusal: str):
@@ -115,7 +118,8 @@ def test_the_operator_runs_restricted_with_probes_and_a_place_for_temporary_file
 
 
 def test_no_chart_grants_a_wildcard_a_secret_of_a_member_or_a_way_to_more_rights():
-    for chart, values in ((OPERATOR, {}), (MEMBER, KEYS)):
+    proxy = {"prometheusProxy": {"namespace": "monitoring", "name": "prometheus", "port": 9090}}
+    for chart, values in ((OPERATOR, {}), (MEMBER, KEYS), (MEMBER, KEYS | proxy)):
         for role in [*of_kind(rendered(chart, values), "Role"), *of_kind(rendered(chart, values), "ClusterRole")]:
             for rule in role["rules"]:
                 assert "*" not in [*rule.get("apiGroups", []), *rule.get("resources", []), *rule["verbs"]]

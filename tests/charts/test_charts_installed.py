@@ -8,6 +8,8 @@ from pathlib import Path
 
 from localclouds import Cloud
 from localclouds.helm import Helm
+from pilotage.api.types import ProxiedService
+from pilotage.engine.proxied import path_of
 from support.clouds import get, try_kubectl
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,26 @@ def test_the_hub_s_account_in_a_member_may_do_its_work_there_and_nothing_else(hu
     assert not may("create", "pods", "-n", namespace)
     assert not may("create", "pods/exec", "-n", namespace)
     assert not may("list", "namespaces")
+
+
+def test_the_hub_s_account_may_ask_the_prometheus_that_the_chart_names_and_no_other_service(hub: Cloud):
+    helm, namespace = Helm(kubeconfig=hub.kubeconfig), a_namespace()
+    proxy = {"prometheusProxy": {"namespace": "default", "name": "prometheus", "port": 9090}}
+    helm.install("member", ROOT / "charts" / "pilotage-member", namespace=namespace, values=KEYS | proxy, wait=False)
+    account = f"system:serviceaccount:{namespace}:pilotage-hub"
+
+    def may(verb: str, service: str) -> bool:
+        asked = ("auth", "can-i", "--as", account, verb, f"services/{service}", "--subresource=proxy", "-n", "default")
+        return try_kubectl(hub, *asked).stdout.strip() == "yes"
+
+    assert path_of(ProxiedService(namespace="default", name="prometheus", port="9090")) == (
+        "/api/v1/namespaces/default/services/http:prometheus:9090/proxy/api/v1/query"
+    )
+    assert may("get", "http:prometheus:9090")
+    assert not may("create", "http:prometheus:9090")
+    assert not may("get", "http:prometheus:8080")
+    assert not may("get", "http:grafana:9090")
+    helm.uninstall("member", namespace=namespace)
 
 
 def test_uninstalling_the_operator_keeps_the_crds_and_every_object_of_theirs(hub: Cloud):

@@ -50,7 +50,7 @@ def a_member(url: str | None, *, auth: str | None = None, ca: str | None = None)
 
 
 async def ask(member: MemberCluster, **secrets: dict[str, bytes]) -> bytes:
-    transport = Prometheus(lambda: {"aws": member}, FakeSecrets(**secrets))
+    transport = Prometheus(lambda: {"aws": member}, FakeSecrets(**secrets), lambda _: None)
     try:
         return await transport.fetch("aws", "time()", 12.0)
     finally:

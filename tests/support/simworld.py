@@ -25,6 +25,7 @@ import yaml
 from pilotage.api.decode import model_deployment, model_revision
 from pilotage.api.types import ModelDeployment, ModelRevision
 from pilotage.app import Operator, Stop, World
+from pilotage.engine.proxied import ApiOf
 from pilotage.evidence import Fetch
 from pilotage.hub.feed import follow_hub
 from pilotage.hub.kinds import MEMBER_CLUSTERS, MODEL_DEPLOYMENTS, MODEL_REVISIONS
@@ -103,7 +104,7 @@ class Replica:
         async def feed(store: HubStore, _: Stop) -> None:
             await follow_hub(hub, store, clock=self._world.clock, jitter=_even)
 
-        def make_fetch(_: HubStore, __: Secrets) -> Fetch:
+        def make_fetch(_: HubStore, __: Secrets, ___: ApiOf) -> Fetch:
             return self._world.fetch
 
         return World(

@@ -19,6 +19,7 @@ import structlog
 
 from pilotage.engine.act import Hands
 from pilotage.engine.members import MemberDesk, tell_members
+from pilotage.engine.proxied import ApiOf
 from pilotage.engine.queue import Priority, WorkQueue
 from pilotage.engine.readings import Readings
 from pilotage.engine.reconciler import Decide, Reconciler
@@ -65,12 +66,14 @@ class _Finished(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything the operator touches. `make_fetch` gets the hub's members and Secrets; `skew_s` a member's name."""
+    """Everything the operator touches. `make_fetch` gets the hub's members and Secrets, and the members' APIs
+    by name; `skew_s` a member's name.
+    """
 
     hub: Api
     connect: Connect
     feed: Feed
-    make_fetch: Callable[[HubStore, Secrets], Fetch]
+    make_fetch: Callable[[HubStore, Secrets, ApiOf], Fetch]
     clock: Clock
     jitter: Jitter = field(default=random.random)
     skew_s: Callable[[str], float | None] = field(default=lambda _name: None)
@@ -105,7 +108,7 @@ class Operator:
         self.fleet = Fleet(self._outside())
         self._recorder = EventRecorder(world.hub, clock, instance=settings.identity, leading=self.elector.valid)
         self.readings = Readings(
-            world.make_fetch(self.store, self._secrets),
+            world.make_fetch(self.store, self._secrets, self.fleet.api),
             clock,
             notify=self.queue.add,
             timeout_s=settings.query_timeout_s,

@@ -14,6 +14,7 @@ import yaml
 from pilotage.api.names import FIELD_MANAGER
 from pilotage.app import CannotStart, Operator, Stop, World
 from pilotage.engine.prometheus import Prometheus
+from pilotage.engine.proxied import ApiOf
 from pilotage.evidence import Fetch
 from pilotage.fleet.skew import Skews, skew_of
 from pilotage.hub.handlers import run_kopf
@@ -49,8 +50,8 @@ async def run(settings: Settings) -> None:
     skews = Skews()
     fetchers: list[Prometheus] = []
 
-    def make_fetch(store: HubStore, secrets: Secrets) -> Fetch:
-        fetchers.append(Prometheus(store.members, secrets))
+    def make_fetch(store: HubStore, secrets: Secrets, api_of: ApiOf) -> Fetch:
+        fetchers.append(Prometheus(store.members, secrets, api_of))
         return fetchers[0].fetch
 
     async def feed(store: HubStore, stop: Stop) -> None:

@@ -7,7 +7,7 @@ further effect.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeVar, cast
@@ -189,7 +189,10 @@ class SimClient:
         state = self._sim.state
         await self._call("delete", resource, key, lambda: state.delete(resource, key, uid=uid, propagation=propagation))
 
-    async def raw_get(self, path: str) -> bytes:
+    async def raw_get(
+        self, path: str, *, query: Mapping[str, str] | None = None, max_bytes: int | None = None
+    ) -> bytes:
+        del query, max_bytes
         answers = {"/readyz": b"ok", "/livez": b"ok", "/version": b'{"major":"1","minor":"36"}'}
         nowhere = Resource(group="", version="", plural=path, kind="", namespaced=False)
         return await self._call("get", nowhere, Key("", ""), lambda: answers.get(path, b"ok"))

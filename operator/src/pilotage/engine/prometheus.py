@@ -1,8 +1,9 @@
 """The transport to the members' Prometheus servers: one question, one body, or an error that says which side to mend.
 
-Address, credential and CA come from the MemberCluster, Secrets from the operator's own namespace. No redirect is
-followed (a credential stays with the server it is for), an answer ends at 8 MiB, and every failure leaves as one of
-`evidence.errors`, or as NotUsable when the MemberCluster or its Secrets do not say how to ask. Knows HTTP, not PromQL.
+Address, credential and CA come from the MemberCluster, Secrets from the operator's own namespace; a Service is asked
+through the member's API server instead (`engine.proxied`). No redirect is followed (a credential stays with the server
+it is for), an answer ends at 8 MiB, and every failure leaves as one of `evidence.errors`, or as NotUsable when the
+MemberCluster or its Secrets do not say how to ask. Knows HTTP, not PromQL.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from dataclasses import dataclass
 import aiohttp
 
 from pilotage.api.reasons import Reason
-from pilotage.api.types import MemberCluster, SecretKeyRef
-from pilotage.evidence.errors import Refused, Unreachable
+from pilotage.api.types import MemberCluster, PrometheusRef, SecretKeyRef
+from pilotage.engine.proxied import ApiOf, ask
+from pilotage.evidence.errors import Refused, TooLarge, Unreachable
 from pilotage.fleet.access import SecretSource, secret_value
 from pilotage.fleet.link import NotUsable
 
@@ -40,15 +42,23 @@ class _Way:
 class Prometheus:
     """`fetch` for `evidence`. One HTTP session per cluster, renewed when address, credential or CA change."""
 
-    def __init__(self, members: Callable[[], Mapping[str, MemberCluster]], secrets: SecretSource) -> None:
-        self._members, self._secrets = members, secrets
+    def __init__(
+        self, members: Callable[[], Mapping[str, MemberCluster]], secrets: SecretSource, api_of: ApiOf
+    ) -> None:
+        self._members, self._secrets, self._api_of = members, secrets, api_of
         self._sessions: dict[str, tuple[_Way, aiohttp.ClientSession]] = {}
 
     async def fetch(self, cluster: str, promql: str, at: float | None) -> bytes:
-        """The body of `/api/v1/query`; at None: Prometheus' now. Raises Unreachable, Refused, NotUsable."""
-        way = await self._way(cluster)
-        session = await self._session(cluster, way)
+        """The body of `/api/v1/query`; at None: Prometheus' now. Raises Unreachable, Refused, TooLarge, NotUsable."""
+        reference = self._reference(cluster)
         parameters = {"query": promql} | ({} if at is None else {"time": f"{at:.3f}"})
+        if reference.service is not None:
+            return await ask(self._api_of(cluster), reference.service, parameters, max_bytes=MAX_BYTES)
+        return await self._post(cluster, reference, parameters)
+
+    async def _post(self, cluster: str, reference: PrometheusRef, parameters: Mapping[str, str]) -> bytes:
+        way = await self._way(reference)
+        session = await self._session(cluster, way)
         try:
             async with session.post("api/v1/query", data=parameters, allow_redirects=False) as response:
                 body = await _read(response)
@@ -67,15 +77,19 @@ class Prometheus:
             await session.close()
         self._sessions.clear()
 
-    async def _way(self, cluster: str) -> _Way:
+    def _reference(self, cluster: str) -> PrometheusRef:
         member = self._members().get(cluster)
         if member is None:
             raise Unreachable("there is no MemberCluster of this name any more")
         if member.prometheus is None:
             raise NotUsable(
-                Reason.PROMETHEUS_MISSING, f"{cluster}: the MemberCluster names no Prometheus; set spec.prometheus.url"
+                Reason.PROMETHEUS_MISSING,
+                f"{cluster}: the MemberCluster names no Prometheus; set spec.prometheus.url or spec.prometheus.service",
             )
-        where, ref = "spec.prometheus", member.prometheus
+        return member.prometheus
+
+    async def _way(self, ref: PrometheusRef) -> _Way:
+        where = "spec.prometheus"
         credential = await self._secret(ref.auth_secret_ref, "token", f"{where}.authSecretRef")
         ca = await self._secret(ref.ca_secret_ref, "ca.crt", f"{where}.caSecretRef")
         return _Way(url=ref.url.rstrip("/") + "/", authorization=_authorization(credential), ca=ca)
@@ -123,10 +137,10 @@ def _tls(way: _Way) -> ssl.SSLContext | bool:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, or Refused when it is larger than we take."""
+    """The whole body, or TooLarge when it is larger than we take."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(65536):
         body += chunk
         if len(body) > MAX_BYTES:
-            raise Refused(f"the answer is larger than {MAX_BYTES // 2**20} MiB; too many series match")
+            raise TooLarge(f"the answer is larger than {MAX_BYTES // 2**20} MiB; too many series match")
     return bytes(body)

@@ -20,7 +20,7 @@ from pilotage.fleet.health import Probing
 from pilotage.fleet.link import Barred, Connecting, Link, NotUsable
 from pilotage.fleet.supervisor import Supervisor, Surroundings
 from pilotage.fleet.syncer import Line, Syncer, Wanted
-from pilotage.kube import Clock, Key, Manifest
+from pilotage.kube import Api, Clock, Key, Manifest
 from pilotage.kube.backoff import Jitter
 
 log = structlog.get_logger(__name__)
@@ -188,6 +188,11 @@ class Fleet:
         """UID of the member's kube-system namespace, empty before the first connection."""
         life = self._lives.get(name)
         return life.supervisor.identity if life else ""
+
+    def api(self, name: str) -> Api | None:
+        """The connection to a member, while there is one: for reads that no cache holds."""
+        life = self._lives.get(name)
+        return life.supervisor.api if life else None
 
     def look(self, name: str, key: Key, origin: str) -> Outlook:
         """What is known of one ModelDeployment in one member. Reads caches only."""

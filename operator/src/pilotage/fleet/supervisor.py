@@ -117,6 +117,11 @@ class Supervisor:
             return Barred(reason=Reason.FORBIDDEN, message=f"{cache.forbidden}; {INSTALL_CHART}")
         return self.link if cache is not None and cache.is_synced else Connecting()
 
+    @property
+    def api(self) -> Api | None:
+        """The connection to the member, while there is one."""
+        return self._session.api if self._session and isinstance(self.link, Connected) else None
+
     def cache(self, namespace: str) -> NamespaceCache | None:
         """The cache of a namespace, as last filled."""
         return self._caches.get(namespace)

@@ -166,6 +166,8 @@ class Api(Protocol):
         """
         ...
 
-    async def raw_get(self, path: str) -> bytes:
-        """GET a path that is no resource: `/readyz`, `/version`."""
+    async def raw_get(
+        self, path: str, *, query: Mapping[str, str] | None = None, max_bytes: int | None = None
+    ) -> bytes:
+        """GET a path that is no resource: `/readyz`, `/version`, a proxied Service. Raises Oversized."""
         ...

@@ -173,9 +173,11 @@ class ApiClient:
             body["preconditions"] = {"uid": uid}
         await self._transport.call("DELETE", _path(resource, key), body=body)
 
-    async def raw_get(self, path: str) -> bytes:
+    async def raw_get(
+        self, path: str, *, query: Mapping[str, str] | None = None, max_bytes: int | None = None
+    ) -> bytes:
         """GET a path that is no resource."""
-        return await self._transport.call("GET", path, accept="*/*")
+        return await self._transport.call("GET", path, query=query, accept="*/*", max_bytes=max_bytes)
 
     async def _merge(self, path: str, patch: Manifest) -> Object:
         return await self._call(

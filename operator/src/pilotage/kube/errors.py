@@ -17,7 +17,8 @@
             ├── Conflict        409: somebody was faster; read again, then decide
             ├── AlreadyExists   409: create met an object of that name
             ├── Gone            410: that resourceVersion is compacted; list again
-            └── Invalid         400, 422: the object itself is refused, with causes
+            ├── Invalid         400, 422: the object itself is refused, with causes
+            └── Oversized       the answer is larger than the caller takes: ask for less
 
 Every error of aiohttp, ssl, orjson and the official client is translated before it leaves this package.
 """
@@ -109,6 +110,10 @@ class AlreadyExists(Rejected):
 
 class Gone(Rejected):
     """410: the resourceVersion or page is no longer kept; list again."""
+
+
+class Oversized(Rejected):
+    """The answer is larger than the caller takes; it was cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

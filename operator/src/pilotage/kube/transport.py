@@ -25,7 +25,7 @@ import orjson
 from kubernetes.aio import client as official
 
 from pilotage.kube.endpoint import ClientCertificate, Endpoint, Token, TokenFile
-from pilotage.kube.errors import Unauthorized
+from pilotage.kube.errors import Oversized, Unauthorized
 from pilotage.kube.translation import RedirectRefused, call_name, error_of_answer, translated
 
 TOKEN_AGE_S = 60.0
@@ -131,15 +131,16 @@ class Transport:
         body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        max_bytes: int | None = None,
     ) -> bytes:
-        """Return the answer's bytes. Raises the types of `errors`."""
+        """Return the answer's bytes. Raises the types of `errors`; `Oversized` beyond `max_bytes`."""
         async with self._slots:
             try:
-                return await self._once(method, path, query, body, content_type, accept)
+                return await self._once(method, path, query, body, content_type, accept, max_bytes)
             except Unauthorized:
                 if not self._renew_token(at_once=True):
                     raise
-                return await self._once(method, path, query, body, content_type, accept)
+                return await self._once(method, path, query, body, content_type, accept, max_bytes)
 
     async def _once(
         self,
@@ -149,13 +150,14 @@ class Transport:
         body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
         content_type: str,
         accept: str,
+        max_bytes: int | None,
     ) -> bytes:
         start, code, date = time.monotonic(), 0, ""
         headers = {"Accept": accept, "Content-Type": content_type}
         try:
             async with self._opened(method, path, query, body, headers, self._timeout) as response:
                 code, date = response.status, response.headers.get("Date", "")
-                payload = await response.read()
+                payload = await _read(response, call_name(method, path), max_bytes)
                 if code >= 300:
                     raise error_of_answer(call_name(method, path), code, response.headers, payload)
                 return payload
@@ -261,6 +263,17 @@ def _official_client(configuration: Any, endpoint: Endpoint) -> Any:
             return official.ApiClient(configuration)
         finally:
             configuration.cert_file = configuration.key_file = None
+
+
+async def _read(response: aiohttp.ClientResponse, call: str, max_bytes: int | None) -> bytes:
+    if max_bytes is None:
+        return await response.read()
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Oversized(f"the answer is larger than {max_bytes // 2**20} MiB", call=call, code=response.status)
+    return bytes(body)
 
 
 def _let_go(response: aiohttp.ClientResponse) -> None:
