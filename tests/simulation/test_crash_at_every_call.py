@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from pilotage.kube import Resource
 from pilotage.kube.resources import HTTP_ROUTES
 from support.apisim import ApiSim, Moment, SimCall
 from support.counts import CountsOracle
-from support.simworld import KEY, V1, V2, V3, SimWorld, a_deployment
+from support.simworld import KEY, QUALITY, V1, V2, V3, SimWorld, a_deployment
 from support.virtual_time import run_virtual
 
 SLICES = 6
@@ -49,14 +49,20 @@ class Crash:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A world that is brought to `prepared`, then told `act`, then watched until `done`."""
+    """A world in which V1 serves (but when `first`) takes this bundle, and is watched until `done`.
+
+    `bake`: calls are hit from the beginning of the bake on; `turns`: what the bundle answers from there on.
+    """
 
     bundle: str
     done: Callable[[SimWorld], bool]
     first: bool = False
+    bake: bool = False
+    turns: str = ""
 
     def __str__(self) -> str:
-        return {V1: "first", V2: "good", V3: "bad"}[self.bundle]
+        name = {V1: "first", V2: "good", V3: "bad"}[self.bundle]
+        return f"{name}-bake" + ("-turns-bad" if self.turns else "") if self.bake else name
 
 
 @dataclass(slots=True)
@@ -83,6 +89,10 @@ FIRST = Scenario(bundle=V1, done=lambda world: world.holds("Promoted"), first=Tr
 GOOD = Scenario(bundle=V2, done=lambda world: world.holds("Promoted"))
 BAD = Scenario(bundle=V3, done=lambda world: world.outcome() == "RolledBack")
 SCENARIOS = (FIRST, GOOD, BAD)
+BAKES = (
+    Scenario(bundle=V2, done=lambda world: world.holds("Promoted"), bake=True),
+    Scenario(bundle=V2, done=lambda world: world.outcome() == "RolledBack", bake=True, turns=V3),
+)
 
 
 def simulate(scenario: Scenario, crash: Crash | None = None) -> Run:
@@ -91,7 +101,8 @@ def simulate(scenario: Scenario, crash: Crash | None = None) -> Run:
 
 async def _simulate(scenario: Scenario, crash: Crash | None) -> Run:
     # slower probes and renewals than in production: fewer calls to die at, of each kind as many moments
-    world = SimWorld(["aws", "gcp"], rate=100, lease_retry_s=5.0, probe_interval_s=15.0)
+    members = ["aws"] if scenario.bake else ["aws", "gcp"]
+    world = SimWorld(members, rate=100, lease_retry_s=5.0, probe_interval_s=15.0)
     oracle = CountsOracle(world, actual="yes")
     run = Run()
     async with world.running(replicas=0):
@@ -101,7 +112,12 @@ async def _simulate(scenario: Scenario, crash: Crash | None) -> Run:
             world.apply(_deployment(V1))
             await world.promoted(within_s=300)
         run.began = len(world.log.calls)
-        world.apply(_deployment(scenario.bundle))
+        world.apply(_deployment(scenario.bundle, bake=scenario.bake))
+        if scenario.bake:
+            await world.sees(lambda: world.holds("Promoted", "False", "Baking"), within_s=900)
+            run.began = len(world.log.calls)
+            for traffic in world.traffic.values():
+                traffic.quality = {**QUALITY, scenario.bundle: QUALITY[scenario.turns or scenario.bundle]}
         await world.sees(lambda: scenario.done(world), within_s=900, what=str(scenario))
         await asyncio.sleep(SETTLE_S)
         run.calls = list(world.log.calls)
@@ -111,8 +127,11 @@ async def _simulate(scenario: Scenario, crash: Crash | None) -> Run:
     return run
 
 
-def _deployment(bundle: str) -> dict[str, Any]:
-    return a_deployment(bundle=bundle, feedback={"labelDelay": "10s"}, analysis={"interval": "10s", "minSamples": 50})
+def _deployment(bundle: str, *, bake: bool = False) -> dict[str, Any]:
+    made = a_deployment(bundle=bundle, feedback={"labelDelay": "10s"}, analysis={"interval": "10s", "minSamples": 50})
+    if bake:  # one wave, one cluster: what comes before the bake is crashed in the other scenarios
+        made["spec"]["rollout"] |= {"bake": {"duration": "60s", "holdback": 20}, "waves": [{"name": "all"}]}
+    return made
 
 
 def _watching(
@@ -171,7 +190,18 @@ def _timeless(value: Any) -> Any:
 def test_a_crash_at_any_call_changes_nothing_in_the_end(scenario: Scenario, part: int) -> None:
     reference = simulate(scenario)
     assert scenario.first or reference.blocks >= 1
-    for number in range(reference.began + part, len(reference.calls), SLICES):
+    _crash_at(scenario, reference, range(reference.began + part, len(reference.calls), SLICES))
+
+
+@pytest.mark.parametrize("scenario", BAKES, ids=str)
+def test_a_crash_at_any_write_of_a_bake_changes_nothing_in_the_end(scenario: Scenario) -> None:
+    reference = simulate(scenario)
+    calls = reference.calls[reference.began :]
+    _crash_at(scenario, reference, [call.number for call in calls if call.is_write and call.resource != "leases"])
+
+
+def _crash_at(scenario: Scenario, reference: Run, numbers: Iterable[int]) -> None:
+    for number in numbers:
         for moment in Moment:
             run = simulate(scenario, Crash(number, moment))
             where = f"crash {moment.name} of call {number}: {reference.calls[number]}"
