@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from pilotage.api import decode, encode
 from pilotage.api.types import (
     ClusterState,
     DeploymentStatus,
+    Difference,
+    EvidenceCondition,
     GateResult,
     ModelRevision,
     Outcome,
@@ -68,7 +71,16 @@ IN_WAVE_ONE = RolloutRecord(
 )
 
 
-def a_snapshot(rollout: RolloutRecord, *, phase: Phase, stable: str | None, message: str = "", **more: Any) -> Snapshot:
+def a_snapshot(
+    rollout: RolloutRecord,
+    *,
+    phase: Phase,
+    stable: str | None,
+    message: str = "",
+    spec: Mapping[str, Any] = SPEC,
+    evidence: WaveEvidence | None = None,
+    **more: Any,
+) -> Snapshot:
     status = DeploymentStatus(
         observed_generation=2,
         phase=phase,
@@ -86,18 +98,23 @@ def a_snapshot(rollout: RolloutRecord, *, phase: Phase, stable: str | None, mess
             "generation": 2,
             "creationTimestamp": "2027-01-08T08:00:00Z",
         },
-        "spec": SPEC,
+        "spec": spec,
         "status": encode.deployment_status(status),
     }
     return Snapshot(
         raw={"deployment": raw},
         deployment=decode.model_deployment(raw),
-        revisions=(a_revision("digits-aaaaaaaaaa", "1.9.0"), a_revision("digits-bbbbbbbbbb", "2.1.0", judged=True)),
+        revisions=(
+            a_revision("digits-aaaaaaaaaa", "1.9.0"),
+            a_revision("digits-bbbbbbbbbb", "2.1.0", evidence or OF_WAVE_ONE),
+        ),
     )
 
 
-def a_revision(name: str, tag: str, *, judged: bool = False) -> ModelRevision:
-    evidence = (WaveEvidence(wave="first", step=1, state={}, gates=GATES, verdict="Inconclusive"),) if judged else ()
+OF_WAVE_ONE = WaveEvidence(wave="first", step=1, state={}, gates=GATES, verdict="Inconclusive")
+
+
+def a_revision(name: str, tag: str, *evidence: WaveEvidence) -> ModelRevision:
     found = decode.model_revision(
         {
             "metadata": {"name": name, "creationTimestamp": "2027-01-15T07:50:00Z"},
@@ -139,6 +156,49 @@ def test_a_rollout_that_came_back_says_how_it_ended_and_shows_the_gates_that_dec
     assert "├──# digits-bbbbbbbbbb  ModelRevision    ✖ RolledBack (attempt 2)" in text
     assert "α recall-of-8" in text
     assert "Wave" not in text
+
+
+def test_a_bake_shows_how_long_it_lasts_and_what_is_held_back():
+    full = StepRecord(weight=95, started_at=NOW - 1300, observed_at=NOW - 1200)
+    wave = replace(IN_WAVE_ONE.waves[0], steps=(*IN_WAVE_ONE.waves[0].steps, full), passed_at=NOW - 1200)
+    rollout = replace(IN_WAVE_ONE, waves=(wave,), full_at=NOW - 1200)
+    spec = {**SPEC, "rollout": {**SPEC["rollout"], "bake": {"duration": "1h", "holdback": 5}}}
+    text = tree.render(a_snapshot(rollout, phase=Phase.PROGRESSING, stable="digits-aaaaaaaaaa", spec=spec), NOW)
+
+    (line,) = [line for line in text.splitlines() if "≈ bake" in line]
+    assert " ".join(line.split()) == "│ └──≈ bake Bake ◌ baking 20m 40m left, 5 % held back on stable"
+    assert "✔ passed" in text
+
+
+def test_an_advisory_gate_a_margin_and_what_does_not_hold_are_told():
+    gate = GateResult(
+        name="precision",
+        verdict="Inconclusive",
+        estimate=0.9,
+        lower=0.88,
+        upper=0.92,
+        labels_canary=120,
+        difference=Difference(estimate=-0.01, lower=-0.03, upper=0.01),
+        advisory=True,
+        eta_s=1200,
+    )
+    late = EvidenceCondition(type="LabelsLate", cluster="aws", message="9 % came late; labelDelay 20m would fit")
+    evidence = replace(OF_WAVE_ONE, gates=(gate,), conditions=(late,))
+    text = tree.render(a_snapshot(IN_WAVE_ONE, phase=Phase.PROGRESSING, stable=None, evidence=evidence), NOW)
+
+    assert (
+        "precision[macro] 0.900 [0.880, 0.920] n=120 Δ -0.010 [-0.030, 0.010] margin 0.02"
+        " ◌ Inconclusive (advisory, a pass in about 20m)"
+    ) in text
+    assert "⚠ LabelsLate" in text
+    assert "aws: 9 % came late; labelDelay 20m would fit" in text
+
+
+def test_a_step_that_requires_a_pass_says_so():
+    spec = {**SPEC, "rollout": {**SPEC["rollout"], "steps": [{"weight": 10}, {"weight": 50, "require": "Pass"}]}}
+    text = tree.render(a_snapshot(IN_WAVE_ONE, phase=Phase.PROGRESSING, stable=None, spec=spec), NOW)
+
+    assert "◌ step 2/2, requires Pass" in text
 
 
 def test_an_edit_nobody_has_looked_at_yet_is_in_progress_whatever_the_old_phase_says():

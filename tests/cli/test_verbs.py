@@ -83,6 +83,15 @@ def test_a_rollout_under_way_cannot_be_retried_and_a_waveless_one_not_promoted()
         verbs.promote(a_deployment(replace(ROLLOUT, waves=())))
 
 
+def test_a_bake_has_no_step_to_promote_and_names_what_ends_it():
+    baking = replace(ROLLOUT, waves=ROLLOUT.waves[:1], full_at=3.0)
+
+    with pytest.raises(CommandFailed, match="promote digits --full"):
+        verbs.promote(a_deployment(baking))
+    assert verbs.promote_full(a_deployment(baking)) == annotated("promote-full", "digits-aaaaaaaaaa.3")
+    assert verbs.abort(a_deployment(baking)) == annotated("abort", "digits-aaaaaaaaaa.3")
+
+
 def test_pause_and_resume_set_spec_paused_once():
     assert verbs.pause(a_deployment()) == {"spec": {"paused": True}}
     assert verbs.resume(a_deployment(paused=True)) == {"spec": {"paused": False}}

@@ -14,6 +14,7 @@ from pilotage.api.types import GateResult, ModelRevision, RolloutRecord, WaveEvi
 from pilotage.cli.hub import Snapshot
 from pilotage.cli.progress import phase_of
 from pilotage.cli.words import SYMBOLS, VERDICT_SYMBOLS, age, number, short_reference
+from pilotage.plan.bake import bakes_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +50,25 @@ def rows(snapshot: Snapshot, now: float) -> Iterator[Row]:
 
 
 def gate_line(gate: GateResult, spec: Mapping[str, Any]) -> str:
-    """`recall[8] 0.931 [0.902, 0.953] n=1204 floor 0.90 ✔`: estimate, bounds, labels, what is asked, verdict."""
-    asked = " ".join(f"{key} {spec[key]:g}" for key in ("floor", "margin") if key in spec)
+    """`recall[8] 0.931 [0.902, 0.953] n=1204 floor 0.90 ✔ Pass`: estimate, bounds, labels, what is asked, verdict.
+
+    Where there is a margin, stable's value and the difference with its bounds; then whether it only advises, and when
+    a pass may come.
+    """
+    asked = " ".join(f"{key} {spec[key]:g}" for key in ("floor", "ceiling", "margin") if key in spec)
     bounds = f"{number(gate.estimate)} [{number(gate.lower)}, {number(gate.upper)}] n={gate.labels_canary}"
-    return f"{gate_title(gate, spec)} {bounds} {asked} {VERDICT_SYMBOLS.get(gate.verdict, '?')} {gate.verdict}"
+    said = f"{gate_title(gate, spec)} {bounds}{_against(gate)} {asked}".rstrip()
+    notes = ["advisory"] if gate.advisory else []
+    notes += [f"a pass in about {age(gate.eta_s)}"] if gate.eta_s is not None and gate.verdict != "Pass" else []
+    told = f" ({', '.join(notes)})" if notes else ""
+    return f"{said} {VERDICT_SYMBOLS.get(gate.verdict, '?')} {gate.verdict}{told}"
+
+
+def _against(gate: GateResult) -> str:
+    if gate.difference is None or gate.difference.estimate is None:
+        return ""
+    found = gate.difference
+    return f" Δ {found.estimate:+.3f} [{number(found.lower)}, {number(found.upper)}]"
 
 
 def gate_title(gate: GateResult, spec: Mapping[str, Any]) -> str:
@@ -114,6 +130,7 @@ def _revision(snapshot: Snapshot, revision: ModelRevision, now: float) -> Iterat
         for wave in rollout.waves:
             shown |= set(wave.clusters)
             yield from _wave(snapshot, revision, wave, now)
+        yield from _bake(snapshot, rollout, now)
     for cluster in status.clusters:
         if cluster.revision == name and cluster.name not in shown:
             yield _cluster(2, cluster.name, cluster.weight, cluster.state)
@@ -136,8 +153,8 @@ def _standing(name: str, rollout: RolloutRecord | None, stable: str | None, revi
 
 def _wave(snapshot: Snapshot, revision: ModelRevision, wave: WaveRecord, now: float) -> Iterator[Row]:
     spec = snapshot.deployment.spec
-    planned = len(spec.rollout.steps) if spec else len(wave.steps)
-    step = "✔ passed" if wave.passed_at else f"◌ step {len(wave.steps)}/{planned}" if wave.steps else "◌ starting"
+    planned = max(1, len(spec.rollout.steps)) if spec else len(wave.steps)
+    step = "✔ passed" if wave.passed_at else _step(snapshot, wave, planned)
     yield Row(depth=2, name=f"≋ {wave.name}", kind="Wave", status=step, age=age(now - wave.started_at))
     states = {each.name: each for each in snapshot.deployment.status.clusters}
     for name in wave.clusters:
@@ -146,6 +163,38 @@ def _wave(snapshot: Snapshot, revision: ModelRevision, wave: WaveRecord, now: fl
     evidence = next((each for each in revision.status.evidence if each.wave == wave.name), None)
     if evidence is not None:
         yield from _gates(snapshot, evidence, 3)
+        yield from _conditions(evidence, 3)
+
+
+def _step(snapshot: Snapshot, wave: WaveRecord, planned: int) -> str:
+    if not wave.steps:
+        return "◌ starting"
+    if len(wave.steps) > planned:
+        return "◌ taking it fully"
+    steps = snapshot.deployment.spec.rollout.steps if snapshot.deployment.spec else ()
+    required = steps[len(wave.steps) - 1].require if len(wave.steps) <= len(steps) else None
+    return f"◌ step {len(wave.steps)}/{planned}" + (f", requires {required.value}" if required else "")
+
+
+def _bake(snapshot: Snapshot, rollout: RolloutRecord, now: float) -> Iterator[Row]:
+    spec = snapshot.deployment.spec
+    until = bakes_until(spec, rollout) if spec else None
+    if until is None or rollout.full_at is None:
+        return
+    left = f"{age(until - now)} left" if until > now else "its last metrics are awaited"
+    kept = 100 - rollout.waves[-1].steps[-1].weight if rollout.waves and rollout.waves[-1].steps else 0
+    held = f", {kept} % held back on stable" if kept else ""
+    yield Row(
+        depth=2, name="≈ bake", kind="Bake", status="◌ baking", age=age(now - rollout.full_at), info=f"{left}{held}"
+    )
+
+
+def _conditions(evidence: WaveEvidence, depth: int) -> Iterator[Row]:
+    for broken in evidence.conditions:
+        where = f"{broken.cluster}: " if broken.cluster else ""
+        yield Row(
+            depth=depth, name=f"⚠ {broken.type}", kind="Condition", status="nothing passes", info=where + broken.message
+        )
 
 
 def _cluster(depth: int, name: str, weight: int, state: str) -> Row:

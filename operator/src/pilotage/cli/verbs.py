@@ -26,6 +26,9 @@ def promote(deployment: ModelDeployment) -> Patch:
     """End the pause of the step under way; gates still decide."""
     rollout = _under_way(deployment, "promote")
     wave = _wave_under_way(rollout)
+    if rollout.full_at is not None:
+        name = deployment.metadata.name
+        raise CommandFailed(f"{name} bakes: no step pauses; `pilotage promote {name} --full` ends the bake, ungated")
     if wave is None or not wave.steps:
         raise CommandFailed(f"{deployment.metadata.name}: no step is under way yet; wait for the first weight")
     return _annotate(names.PROMOTE, f"{rollout.name}/{wave.name}/{len(wave.steps) - 1}")
