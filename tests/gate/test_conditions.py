@@ -301,6 +301,14 @@ def test_a_class_that_one_arm_has_lost_is_named_and_recall_of_others_is_spared()
     assert breach.passes == LABELLED - {"recall"}
 
 
+def test_several_lost_classes_are_one_breach():
+    confusion = {k: {k: 100} for k in CLASSES}
+    about = watched()
+    arms = {"stable": {"confusion": confusion}, "canary": {"confusion": {"a": {"a": 100}}}}
+    breach = found(absorbed(opened(about), about, {"clusters": {"aws": arms}}), about)[Condition.CLASS_ABSENT]
+    assert breach.reason.startswith("no label of class 'b' (and of 1 others) came for the canary, 100 for the stable")
+
+
 def test_a_rare_class_may_be_absent_for_a_while():
     assert run(one_cluster({"prior": (0.6, 0.4, 0)}, {"prior": (0.6, 0.3998, 0.0002)}), looks=20) == {}
 

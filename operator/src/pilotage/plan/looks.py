@@ -20,6 +20,7 @@ from pilotage.gate import Analysis, BlockError, Outcome, Verdict
 from pilotage.plan.counting import arms, needs_of
 from pilotage.plan.results import judged, watched
 from pilotage.plan.scene import Draft, Scene
+from pilotage.plan.traffic import realised_share
 from pilotage.plan.waves import is_full
 from pilotage.plan.windows import window_from
 
@@ -115,7 +116,7 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
         return draft
     window = queries[0].window
     try:
-        news = _news(scene.analysis, blocks, window, scene.spec.label_delay_s)
+        news = _news(scene.analysis, blocks, window, scene.spec.label_delay_s) | _expected(scene, draft, wave, blocks)
         state, verdict = _weighed(scene.analysis, entry.state, news)
     except BlockError as error:  # a class that stable's cells do not name
         trouble = f"wave {wave.name}: {error}"
@@ -194,6 +195,16 @@ def _moved(entry: WaveEvidence, blocks: list[Block], window: Window) -> tuple[Ev
             cluster=cluster, at=seconds(block.boundary.at), checksum=block.boundary.checksum
         )
     return tuple(kept[cluster] for cluster in sorted(kept))
+
+
+def _expected(scene: Scene, draft: Draft, wave: WaveRecord, blocks: list[Block]) -> dict[str, Any]:
+    """The share that the canary should have served in every cluster, while a step divides the requests."""
+    step = blocks[0].query.window.step
+    if is_full(scene, draft, wave) or step >= len(wave.steps):
+        return {}
+    replicas = scene.spec.placement.replicas_per_cluster
+    share = realised_share(scene.spec.traffic.mode, replicas, wave.steps[step].weight)
+    return {"expected": {block.query.cluster: share for block in blocks if block.query.stable is not None}}
 
 
 def _news(analysis: Analysis, blocks: list[Block], window: Window, label_delay_s: float) -> dict[str, Any]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from pilotage.api.types import Difference, GateResult, WaveEvidence
+from pilotage.api.types import Difference, EvidenceCondition, GateResult, WaveEvidence
 from pilotage.gate import GateSpec, GateVerdict, Mode, Verdict
 from pilotage.plan.counting import note_on
+
+_MOST_REASON, _MOST_MESSAGE = 2048, 1024
+"""What the CRD takes: a longer text would make every write of the status fail."""
 
 
 def judged(
@@ -19,8 +22,17 @@ def judged(
     """The evidence with what the verdict says; `edges`: latency bounds that were rounded down."""
     specs = {gate.name: gate for gate in gates}
     results = tuple(_result(gate, specs[gate.name], edges) for gate in verdict.gates.values())
+    broken = tuple(
+        EvidenceCondition(type=str(breach.condition), message=breach.reason[:_MOST_MESSAGE])
+        for breach in verdict.breaches
+    )
     return replace(
-        entry, verdict=str(verdict.state), reason=verdict.reason, step_ready=verdict.step_ready, gates=results
+        entry,
+        verdict=str(verdict.state),
+        reason=verdict.reason[:_MOST_REASON],
+        step_ready=verdict.step_ready,
+        gates=results,
+        conditions=broken,
     )
 
 
@@ -41,7 +53,7 @@ def _result(gate: GateVerdict, spec: GateSpec, edges: Mapping[float, float]) -> 
     return GateResult(
         name=gate.name,
         verdict=str(gate.state),
-        reason=gate.reason,
+        reason=gate.reason[:_MOST_MESSAGE],
         estimate=_short(gate.estimate),
         lower=_short(gate.lower),
         upper=_short(gate.upper),

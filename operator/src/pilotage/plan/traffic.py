@@ -68,6 +68,14 @@ def canary_capacity(replicas: int, weight: int) -> int:
     return min(replicas, max(1, ceil(replicas * weight / 100)))
 
 
+def realised_share(mode: TrafficMode, replicas: int, weight: int) -> float:
+    """The canary's share of the requests that a mode can realise while both arms serve."""
+    if mode is TrafficMode.GATEWAY or weight == 100:
+        return weight / 100
+    canary = canary_replicas(replicas, weight)
+    return canary / (canary + max(1, replicas - canary))
+
+
 def holdback_replicas(replicas: int, holdback: int) -> int:
     """Replica-ratio traffic beside a full canary: the number of pods whose share comes nearest, at least one."""
     ideal = floor(replicas * holdback / (100 - holdback))

@@ -55,18 +55,20 @@ def absorbed(memory: Absent, block: Block) -> Absent:
 
 
 def breaches(memory: Absent, gates: Sequence[GateSpec]) -> list[Breach]:
-    """One per class that an arm lacks."""
+    """At most one for each arm, about all classes that it lacks."""
     if log_mean(met.canary.log_e() for met in memory.values()) < SURE:
         return []
     found = []
-    for name, met in memory.items():
-        arm = met.missing
-        touched = [gate for gate in gates if needs_labels(gate) and not _is_other_row(gate, name)]
-        if arm is None or not touched or met.canary.log_e() < SURE:
+    for arm, other in (("canary", "stable"), ("stable", "canary")):
+        lost = {k: met for k, met in memory.items() if met.missing == arm and met.canary.log_e() >= SURE}
+        touched = [gate for gate in gates if needs_labels(gate) and not all(_is_other_row(gate, k) for k in lost)]
+        if not touched:
             continue
-        other = "canary" if arm == "stable" else "stable"
-        has = met.canary.hits or met.stable
-        reason = f"no label of class {name!r} came for the {arm}, {has} for the {other}; find out where they are lost"
+        most = max(lost, key=lambda k: lost[k].canary.log_e())
+        has, more = lost[most].canary.hits or lost[most].stable, f" (and of {len(lost) - 1} others)" * (len(lost) > 1)
+        reason = (
+            f"no label of class {most!r}{more} came for the {arm}, {has} for the {other}; find out where they are lost"
+        )
         found.append(breach(Condition.CLASS_ABSENT, reason, touched))
     return found
 

@@ -31,6 +31,7 @@ EVERYWHERE: Final = ""
 _CLOSES_AT: Final = 30
 _MOST_CELLS: Final = 100
 _TOLERANCE: Final = 0.05
+_MOST_NAMED: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +84,10 @@ def breaches(memory: Coverage, gates: Sequence[GateSpec], labels: Labels) -> lis
     by_arm = [(place, k, cell.canary) for place, k, cell in _by_arm(memory)]
     by_class = [(place, k, cell.both) for place, cells in memory.cells.items() for k, cell in cells.items()]
     found = []
-    for place, k, draws in _guilty(by_arm):
-        about = [gate for gate in asking if k == "" or precision_class(gate) in (None, k)]
+    guilty = _worst_places(_guilty(by_arm))
+    many = len(guilty) > _MOST_NAMED  # then the worst class stands for all of them
+    for place, k, draws in guilty[:1] if many else guilty:
+        about = [gate for gate in asking if many or k == "" or precision_class(gate) in (None, k)]
         found.append(breach(Condition.COVERAGE_DIFFERS, _told_by_arm(memory, place, k, draws), about))
     for place, k, draws in _guilty(by_class)[:1]:  # all of them touch the same gates
         about = [gate for gate in asking if not is_given_prediction(gate)]
@@ -198,6 +201,12 @@ def _guilty(found: Sequence[tuple[str, str, Draws]]) -> list[tuple[str, str, Dra
     scored = zip(scores, found, strict=True)
     sure = sorted([(-score, one) for score, one in scored if score >= SURE and _differs(one[2])], key=itemgetter(0))
     return [one for _, one in sure if one[1]] or [one for _, one in sure]
+
+
+def _worst_places(guilty: Sequence[tuple[str, str, Draws]]) -> list[tuple[str, str, Draws]]:
+    """The worst place of every class, in the same order."""
+    worst = {k: (place, k, draws) for place, k, draws in reversed(guilty)}
+    return sorted(worst.values(), key=guilty.index)
 
 
 def _differs(draws: Draws) -> bool:
