@@ -6,38 +6,8 @@ import random
 import time
 
 from pilotage.evidence import Block, BlockQuery, Boundary, Counts, Unavailable, Window, answer
-from support.prometheus import SCRAPE_S, Exporter, Prometheus
-
-DELAY_S = 5.0
-STABLE, CANARY = "digits-stable", "digits-canary"
-
-
-class Collector:
-    """One ledger of one model, as its collector exports it; `truth` is what was counted per revision and cell."""
-
-    def __init__(self, exporter: Exporter, model: str, ledger: str = "l1", delay_s: float = DELAY_S) -> None:
-        self.exporter, self.model, self.ledger = exporter, model, ledger
-        self.truth: dict[str, dict[tuple[str, str], int]] = {STABLE: {}, CANARY: {}}
-        exporter.set(self._series("pilotage_label_delay_seconds"), delay_s)
-        for revision in self.truth:
-            for actual in "ab":
-                for predicted in "ab":
-                    exporter.set(self.cell(revision, actual, predicted), 0)
-
-    def cell(self, revision: str, actual: str, predicted: str) -> str:
-        labels = f'revision="{revision}",actual="{actual}",predicted="{predicted}"'
-        return self._series("pilotage_matured_labels_total", labels)
-
-    def count(self, revision: str, actual: str, predicted: str, times: int = 1) -> None:
-        cells = self.truth[revision]
-        cells[actual, predicted] = cells.get((actual, predicted), 0) + times
-        self.exporter.add(self.cell(revision, actual, predicted), times)
-
-    def gone(self) -> None:
-        self.exporter.drop(f'ledger="{self.ledger}",model="{self.model}"')
-
-    def _series(self, metric: str, more: str = "") -> str:
-        return f'{metric}{{namespace="models",ledger="{self.ledger}",model="{self.model}"{"," + more if more else ""}}}'
+from support.exported import CANARY, DELAY_S, STABLE, Collector
+from support.prometheus import SCRAPE_S, Prometheus
 
 
 def a_query(model: str, *, opens: float, closes: float | None = None, since: Boundary | None = None) -> BlockQuery:

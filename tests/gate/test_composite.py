@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.gate.arm import ArmCounts, Moments
 from pilotage.gate.composite import CompositeTest
-from pilotage.gate.composite_interval import difference_interval, metric_interval
+from pilotage.gate.composite_interval import metric_interval, pooled_difference, weighed_difference
 from pilotage.gate.composites import composite_test
 from pilotage.gate.engine import Arms, Kind, Look, Opening, Scope, plus, start_share
 from pilotage.gate.estimates import estimate
@@ -325,8 +325,8 @@ def interval_misses(seed: int, runs: int) -> tuple[int, int, int, int]:
         for _ in range(25):
             course.sees(arms(rng, 40, 0.90, 0.95))
             mix = [(1.0, course.before["aws"]["canary"])]
-            found = metric_interval(gate, CLASSES, mix, scale=0.05, alpha=0.05, beta=0.05)
-            apart = difference_interval(gate, course.test, course.state, alpha=0.05, beta=0.05)
+            found = metric_interval(gate, CLASSES, mix, alpha=0.05, beta=0.05)
+            apart = weighed_difference(gate, course.test, course.state, alpha=0.05, beta=0.05)
             for at, (interval, truth) in enumerate(((found, 0.90), (apart, -0.05))):
                 if interval is not None:
                     assert interval.lower <= interval.estimate <= interval.upper
@@ -344,19 +344,22 @@ def test_an_interval_agrees_with_the_evidence_and_shows_the_estimate():
     rng = np.random.default_rng(31)
     gate = GateSpec(name="g", metric=Metric.F1, average=Average.MACRO, margin=0.05)
     course = Course(a_test())
-    assert difference_interval(gate, course.test, course.state, alpha=0.05, beta=0.05) is None
+    assert weighed_difference(gate, course.test, course.state, alpha=0.05, beta=0.05) is None
     passed = False
     for _ in range(40):
         course.sees(arms(rng, 40, 0.92, 0.92))
-        apart = difference_interval(gate, course.test, course.state, alpha=0.05, beta=0.05)
+        apart = weighed_difference(gate, course.test, course.state, alpha=0.05, beta=0.05)
         if apart is not None:
             assert (apart.lower > -0.05) == (course.passing > NEEDED)
             passed |= apart.lower > -0.05
     assert passed
     mix = [(1.0, course.before["aws"]["canary"])]
-    found = metric_interval(gate, CLASSES, mix, scale=0.05, alpha=0.05, beta=0.05)
+    found = metric_interval(gate, CLASSES, mix, alpha=0.05, beta=0.05)
     assert found.estimate == estimate(gate, CLASSES, mix)
     assert 0.85 < found.lower < found.estimate < found.upper < 0.97
+    canary, stable = (([(1.0, course.before["aws"][arm])]) for arm in ("canary", "stable"))
+    pooled = pooled_difference(gate, CLASSES, canary, stable, alpha=0.05, beta=0.05)
+    assert pooled == weighed_difference(gate, course.test, course.turns().state, alpha=0.05, beta=0.05)
 
 
 def test_the_interval_of_a_loss_stands_in_its_own_sign():
@@ -371,8 +374,8 @@ def test_the_interval_of_a_loss_stands_in_its_own_sign():
     for _ in range(10):
         course.sees({"aws": {"canary": losses(0.35), "stable": losses(0.30)}})
     mix = [(1.0, course.before["aws"]["canary"])]
-    found = metric_interval(gate, CLASSES, mix, scale=0.05, alpha=0.05, beta=0.05)
-    apart = difference_interval(gate, course.test, course.state, alpha=0.05, beta=0.05)
+    found = metric_interval(gate, CLASSES, mix, alpha=0.05, beta=0.05)
+    apart = weighed_difference(gate, course.test, course.state, alpha=0.05, beta=0.05)
     assert 0.25 < found.lower < found.estimate < found.upper < 0.45
     assert found.estimate == pytest.approx(0.35, abs=0.03)
     assert -0.1 < apart.lower < apart.estimate < apart.upper < 0.2
@@ -383,7 +386,7 @@ def test_the_interval_of_a_loss_stands_in_its_own_sign():
 def test_too_few_labels_show_the_estimate_and_the_whole_span():
     gate = GateSpec(name="g", metric=Metric.F1, average=Average.MACRO, floor=0.9)
     mix = [(1.0, ArmCounts(confusion={"a": {"a": 3}, "b": {"b": 2, "a": 1}, "c": {"c": 4}}))]
-    found = metric_interval(gate, CLASSES, mix, scale=0.05, alpha=0.05, beta=0.05)
+    found = metric_interval(gate, CLASSES, mix, alpha=0.05, beta=0.05)
     assert (found.lower, found.upper) == (0.0, 1.0)
     assert found.estimate == estimate(gate, CLASSES, mix)
-    assert metric_interval(gate, CLASSES, [(1.0, ArmCounts())], scale=0.05, alpha=0.05, beta=0.05) is None
+    assert metric_interval(gate, CLASSES, [(1.0, ArmCounts())], alpha=0.05, beta=0.05) is None

@@ -1,6 +1,7 @@
 """Simulated rollouts: the same for a seed however divided, the same as a loop by hand, and true to their scenario."""
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -103,14 +104,14 @@ def test_labels_by_prediction_are_told_for_that_class_only():
 def test_matured_labels_come_a_label_delay_later_with_the_step_of_their_predictions():
     delivery = Delivery(Delays(label_delay_s=120.0, by_class={}), Counting.MATURED, 60.0)
 
-    told = [list(delivery.told(60.0 * n, n, {"main": {"look": n}})) for n in range(4)]
+    told = [list(delivery.told(60.0 * n, n, {"main": {"canary": {"look": n}}})) for n in range(4)]
 
     assert [[(block["at"], block["step"]) for block in each] for each in told] == [[], [], [(120.0, 0)], [(180.0, 1)]]
 
 
 def test_labels_by_arrival_mix_cohorts_under_todays_step():
     def cohort(n: int):
-        arm = {"confusion": {"no": {"no": n}, "yes": {"yes": n}}, "served": {}}
+        arm: dict[str, Any] = {"confusion": {"no": {"no": n}, "yes": {"yes": n}}, "served": {}}
         return {"main": {"canary": arm, "stable": arm}}
 
     delivery = Delivery(Delays(label_delay_s=120.0, by_class={"no": 0.0, "yes": 120.0}), Counting.ARRIVAL, 60.0)

@@ -2,6 +2,7 @@
 
 import math
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from pilotage.trials.truth import of_cells, placed
 CLASSES = ("a", "b", "c")
 SHARES = {"a": 0.5, "b": 0.3, "c": 0.2}
 COSTS = {"b": {"a": 10, "c": 4}, "a": {"b": 1}}
-SETTINGS = (
+SETTINGS: tuple[dict[str, Any], ...] = (
     {"metric": "accuracy"},
     {"metric": "balancedAccuracy"},
     *({"metric": m, "class": "b"} for m in ("precision", "recall", "specificity", "f1")),
@@ -67,7 +68,7 @@ def test_a_metric_of_counts_is_what_scikit_learn_says(gate):
     )
 
 
-def _by_scikit_learn(gate, actual, predicted) -> float:
+def _by_scikit_learn(gate, actual, predicted) -> Any:
     match gate["metric"]:
         case "accuracy":
             return metrics.accuracy_score(actual, predicted)

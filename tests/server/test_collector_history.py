@@ -5,6 +5,7 @@ file is opened anew) or the disk fails (the same ledger goes on). A transaction 
 and the reference says which: it happened if and only if its COMMIT ran.
 """
 
+import bisect
 import functools
 import sqlite3
 import tempfile
@@ -19,14 +20,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pilotage_server.feedback import Result
 from pilotage_server.feedback.collector.ledger import MAX_AGE_MS, Ledger, LedgerFailed
+from pilotage_server.feedback.probabilities import LETTERS, scores
 from pilotage_server.feedback.token import chosen_row
-from pilotage_server.feedback.wire import WINDOW_MS
+from pilotage_server.feedback.wire import WINDOW_MS, Decision, Decisions
+from pilotage_server.quality.buckets import DELAY_BOUNDS_S, late_bucket
+from pilotage_server.quality.slices import Slice
 from support.feedback import START_S, a_delivery, an_announcement, an_item
 
 BORN = int(START_S * 1000)
 HOUR = 3_600_000
 LABELS = ("cat", "dog", "eel")
 REVISIONS = ("pets-stable", "pets-canary")
+# Exact in sixteenths of a nat or the complement, so that one token always says the same.
+PROBABILITIES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 class Killed(BaseException):
@@ -81,7 +87,15 @@ class Reference:
         self.expired_before = BORN
         self.confusion: Counter[Any] = Counter()
         self.matured: Counter[Any] = Counter()
+        self.audited: Counter[Any] = Counter()
+        self.moments: Counter[Any] = Counter()
+        self.scores: Counter[Any] = Counter()
+        self.slices: Counter[Any] = Counter()
+        self.pairs: Counter[Any] = Counter()
+        self.late: Counter[Any] = Counter()
+        self.delays: Counter[Any] = Counter()
         self.results: Counter[Any] = Counter()
+        self.decisions = {}
 
     def mature(self, now, delay):
         for (issued, _, _), row in self.rows.items():
@@ -90,6 +104,29 @@ class Reference:
                 cell = (row["revision"], row["label"], row["predicted"])
                 self.confusion[cell] += 1
                 self.matured[cell] += row["chosen"]
+                self.audited[cell] += row["chosen"] and row["item"].audit
+                self.add_scores(row)
+                code = bytes.fromhex(row["item"].slices)[0]
+                if code:
+                    self.slices[(row["revision"], code - 1, *cell[1:])] += 1
+                decided = self.decisions.get(row["item"].request)
+                if row["chosen"] and row["revision"] == REVISIONS[0] and decided is not None:
+                    is_right = LABELS[decided[1][row["item"].row]] == row["label"]
+                    self.pairs[f"n{int(is_right)}{int(row['predicted'] == row['label'])}"] += 1
+
+    def add_scores(self, row):
+        found = scores(bytes.fromhex(row["item"].probabilities), 3, LABELS.index(row["label"]))
+        revision = row["revision"]
+        self.moments[revision, "rows"] += 1
+        self.moments[revision, "rows_loss"] += found.loss
+        self.moments[revision, "rows_brier"] += found.brier
+        if row["chosen"]:
+            self.moments[revision, "requests"] += 1
+            self.moments[revision, "loss"] += found.loss
+            self.moments[revision, "squares"] += found.loss**2
+            for class_, letter in enumerate(found.buckets):
+                actual = int(LABELS[class_] == row["label"])
+                self.scores[revision, class_, actual, LETTERS.decode().index(letter)] += 1
 
     def post(self, item, now, delay):
         result = self.judge(item, now, delay)
@@ -112,7 +149,12 @@ class Reference:
                 "predicted": LABELS[item.predicted],
                 "chosen": item.row == chosen_row(bytes.fromhex(item.nonce), item.rows),
                 "revision": item.revision,
+                "item": item,
             }
+            age = max(0, now - item.issued_ms)
+            self.delays[item.revision, bisect.bisect_left(DELAY_BOUNDS_S, age / 1000)] += 1
+            if is_late and self.rows[key]["chosen"]:
+                self.late[item.revision, delay, late_bucket(age, delay)] += 1
             return Result.LATE if is_late else Result.ACCEPTED
         row = self.rows[key]
         if row["label"] == item.label:
@@ -120,7 +162,10 @@ class Reference:
         row["label"] = item.label
         return Result.ACCEPTED if row["state"] == "pending" else Result.CORRECTED
 
-    def prune(self, now):
+    def prune(self, now, delay):
+        self.decisions = {
+            request: decision for request, decision in self.decisions.items() if decision[0] >= now - delay - HOUR
+        }
         horizon = now - MAX_AGE_MS - HOUR
         gone = [key for key, row in self.rows.items() if key[0] < horizon and row["state"] != "pending"]
         for key in gone:
@@ -129,7 +174,7 @@ class Reference:
             self.expired_before = max(self.expired_before, horizon)
 
 
-breakage = st.none() | st.tuples(st.integers(1, 30) | st.just("COMMIT"), st.booleans(), st.booleans())
+breakage = st.none() | st.tuples(st.integers(1, 45) | st.just("COMMIT"), st.booleans(), st.booleans())
 # Few distinct requests: the interesting things happen when labels meet.
 requests = st.tuples(
     st.sampled_from((0, 0, 1, 1, 2, 3)), st.sampled_from((1, 3)), st.sampled_from(REVISIONS), st.integers(0, 2)
@@ -162,7 +207,9 @@ class LedgerHistory(RuleBasedStateMachine):
 
     @initialize()
     def announce(self):
-        self.ledger.apply([an_announcement(revision=name) for name in REVISIONS], now_ms=self.now, delay_ms=self.delay)
+        slices = (Slice(name="region", values=("eu", "us")),)
+        announced = [an_announcement(revision=name, slices=slices) for name in REVISIONS]
+        self.ledger.apply(announced, now_ms=self.now, delay_ms=self.delay)
 
     @rule(posted=st.lists(st.tuples(requests, st.integers(0, 2), st.sampled_from(LABELS)), max_size=6), broken=breakage)
     def post(self, posted, broken):
@@ -170,6 +217,18 @@ class LedgerHistory(RuleBasedStateMachine):
             self.issued_at = [self.now, *self.issued_at[:3]]
         items = [self.item(request, row, label) for request, row, label in posted]
         self.do(items, broken)
+
+    @rule(number=st.integers(0, 5), predicted=st.lists(st.integers(0, 2), min_size=3, max_size=3), broken=breakage)
+    def the_canary_answers_a_copy(self, number, predicted, broken):
+        request = f"{number:016x}"
+        decision = Decision(request, self.now, bytes(predicted).hex())
+        work = Decisions(model="pets", sender=REVISIONS[1], decisions=(decision,))
+
+        def specified():
+            self.reference.mature(self.now, self.delay)
+            self.reference.decisions.setdefault(request, (self.now, predicted))
+
+        self.attempt(lambda: self.apply([work]), broken, specified)
 
     @rule(ms=st.sampled_from((1, 15_000, 60_000, 61_000, HOUR)), broken=breakage)
     def wait(self, ms, broken):
@@ -196,7 +255,8 @@ class LedgerHistory(RuleBasedStateMachine):
         self.now += MAX_AGE_MS + 2 * HOUR
         self.announce()
         self.reference.mature(self.now, self.delay)
-        self.attempt(lambda: self.ledger.prune(now_ms=self.now), broken, lambda: self.reference.prune(self.now))
+        delay = self.ledger._delay_ms  # of the last transaction, or the start
+        self.attempt(lambda: self.ledger.prune(now_ms=self.now), broken, lambda: self.reference.prune(self.now, delay))
 
     @invariant()
     def what_is_shown_is_what_the_reference_counted(self):
@@ -216,6 +276,29 @@ class LedgerHistory(RuleBasedStateMachine):
             pending = [row for row in self.reference.rows.values() if row["revision"] == one.revision]
             assert one.stored - one.counted_rows == sum(row["state"] == "pending" for row in pending)
 
+    @invariant()
+    def every_other_counter_is_the_references_too(self):
+        reference, shown = self.reference, self.ledger.snapshot
+        audited, moments, scored, sliced, late, delays = ({} for _ in range(6))
+        for one in shown.revisions:
+            for (actual, predicted), cell in one.cells.items():
+                audited[one.revision, one.classes[actual], one.classes[predicted]] = cell.audited
+            for name in ("rows", "rows_loss", "rows_brier", "requests", "loss", "squares"):
+                moments[one.revision, name] = getattr(one.counts.moments, name)
+            scored |= {(one.revision, *key): requests for key, requests in one.counts.scores.items()}
+            for (_, value, actual, predicted), rows in one.counts.slices.items():
+                sliced[one.revision, value, one.classes[actual], one.classes[predicted]] = rows
+            late |= {(one.revision, *key): requests for key, requests in one.arrivals.late.items()}
+            delays |= {(one.revision, bound): labels for bound, (labels, _) in one.arrivals.delays.items()}
+        assert +Counter(audited) == +reference.audited
+        assert +Counter(moments) == +reference.moments
+        assert +Counter(scored) == +reference.scores
+        assert +Counter(sliced) == +reference.slices
+        assert +Counter(late) == +reference.late
+        assert +Counter(delays) == +reference.delays
+        pairs = {outcome: count for (stable, _, outcome), count in shown.pairs.items() if stable == REVISIONS[0]}
+        assert +Counter(pairs) == +reference.pairs
+
     def item(self, request, row, label):
         number, rows, revision, predicted = request
         return an_item(
@@ -226,7 +309,14 @@ class LedgerHistory(RuleBasedStateMachine):
             predicted=predicted,
             revision=revision,
             label=label,
+            audit=number % 2 == 0,
+            probabilities=PROBABILITIES[hash((request, row % rows)) % len(PROBABILITIES)],
+            request=number.to_bytes(8, "big"),
+            slices=bytes([hash((request, 3)) % 3]),
         )
+
+    def apply(self, work):
+        return self.ledger.apply(work, now_ms=self.now, delay_ms=self.delay, keeps_scores=True)
 
     def do(self, items, broken):
         work = [a_delivery(*items, sender=REVISIONS[0])] if items else []
@@ -236,9 +326,7 @@ class LedgerHistory(RuleBasedStateMachine):
             self.reference.mature(self.now, self.delay)
             answers.extend(self.reference.post(item, self.now, self.delay) for item in items)
 
-        outcomes = self.attempt(
-            lambda: self.ledger.apply(work, now_ms=self.now, delay_ms=self.delay), broken, specified
-        )
+        outcomes = self.attempt(lambda: self.apply(work), broken, specified)
         if outcomes:
             assert list(outcomes[0].results) == answers
 
@@ -258,7 +346,7 @@ class LedgerHistory(RuleBasedStateMachine):
             if broken[2]:
                 self.ledger = self.opened()
             # Tell what is on disk now, as the next tick would.
-            self.ledger.apply([], now_ms=self.now, delay_ms=self.delay)
+            self.apply([])
             self.reference.mature(self.now, self.delay)
         return outcome
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,9 @@ from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.collector.service import Service
 from pilotage_server.feedback.collector.settings import ConfigFile
 from pilotage_server.feedback.collector.writer import Writer
+from pilotage_server.feedback.probabilities import encoder
 from pilotage_server.feedback.wire import Announcement, Delivery, Item
+from pilotage_server.quality.slices import Slice
 
 CLASSES = ("cat", "dog", "eel")
 REVISION = "pets-0a1b2c3d4e"
@@ -72,16 +75,37 @@ def an_item(
     rows: int = 1,
     row: int = 0,
     revision: str = REVISION,
+    audit: bool = False,
+    probabilities: Sequence[float] = (),
+    request: bytes = b"",
+    slices: bytes = b"",
 ) -> Item:
-    return Item(revision, issued_ms, f"{nonce:016x}", rows, row, predicted, label)
+    """One label as a pod hands it over; `probabilities` one per class of three or more."""
+    encoded = encoder(len(probabilities))(np.array([probabilities])) if probabilities else b""
+    return Item(
+        *(revision, issued_ms, f"{nonce:016x}", rows, row, predicted, label),
+        *(int(audit), encoded.hex(), request.hex(), slices.hex()),
+    )
 
 
 def a_delivery(*items: Item, sender: str = REVISION) -> Delivery:
     return Delivery(model="pets", sender=sender, items=items)
 
 
-def an_announcement(*, revision: str = REVISION, classes: Sequence[str] = CLASSES) -> Announcement:
-    return Announcement(model="pets", revision=revision, classes=tuple(classes))
+def an_announcement(
+    *,
+    revision: str = REVISION,
+    classes: Sequence[str] = CLASSES,
+    slices: Sequence[Slice] = (),
+    costs: Sequence[Sequence[float]] = (),
+) -> Announcement:
+    return Announcement(
+        model="pets",
+        revision=revision,
+        classes=tuple(classes),
+        slices=tuple(slices),
+        costs=tuple(tuple(map(float, row)) for row in costs),
+    )
 
 
 def config_file(at: Path, *, label_delay_s: float = 60.0, **fields: Any) -> Path:
@@ -127,11 +151,11 @@ class RunningCollector:
 
 @contextlib.asynccontextmanager
 async def a_collector(
-    folder: Path, clock: Clock, *, label_delay_s: float = 60.0, port: int = 0
+    folder: Path, clock: Clock, *, label_delay_s: float = 60.0, port: int = 0, **config_fields: Any
 ) -> AsyncIterator[RunningCollector]:
     """A collector over `folder` (its volume, keys and config) that lives in this event loop."""
     ring = KeyRing(key_dir(folder / "keys") if not (folder / "keys").exists() else folder / "keys")
-    config = ConfigFile(config_file(folder / "collector.json", label_delay_s=label_delay_s))
+    config = ConfigFile(config_file(folder / "collector.json", label_delay_s=label_delay_s, **config_fields))
     ledger = Ledger(folder / "ledger.sqlite3", now_ms=int(clock.now * 1000), delay_ms=round(label_delay_s * 1000))
     writer = Writer(ledger, config, clock=clock)
     registry = CollectorRegistry(auto_describe=False)

@@ -32,6 +32,7 @@ class Exporter:
         self._values: dict[str, float] = {}
         self._lock = threading.Lock()
         self.scrapes = 0
+        self.fails = False
 
     def set(self, series: str, value: float) -> None:
         """Set one series, written as in the exposition format: `name{label="value"}`."""
@@ -53,6 +54,12 @@ class Exporter:
         with self._lock:
             self.scrapes += 1
             return "".join(f"{series} {value:g}\n" for series, value in self._values.items()).encode()
+
+    def scrape_fails(self) -> None:
+        """Let at least one scrape fail: every series is stale until the next."""
+        self.fails = True
+        self.scraped()
+        self.fails = False
 
     def scraped(self) -> None:
         """Return once everything set before this call has been scraped and committed."""
@@ -112,7 +119,7 @@ def _serving(exporter: Exporter) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = exporter.text()
-            self.send_response(200)
+            self.send_response(500 if exporter.fails else 200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

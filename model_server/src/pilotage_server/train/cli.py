@@ -9,7 +9,7 @@ import typer
 
 from pilotage_server.bundle.commands import pull_command, push_command
 from pilotage_server.feedback.cli import feedback_command
-from pilotage_server.train.commands import bundles
+from pilotage_server.train.commands import bundles, deploying
 from pilotage_server.train.commands.ending import HELP
 from pilotage_server.train.commands.train import train_command
 
@@ -28,6 +28,9 @@ app.command("inspect")(bundles.inspect_command)
 app.command("verify")(bundles.verify_command)
 app.command("sign")(bundles.sign_command)
 app.command("export")(bundles.export_command)
+app.command("advise")(deploying.advise_command)
+app.command("manifest")(deploying.manifest_command)
+app.command("report")(deploying.report_command)
 app.command("push")(push_command)
 app.command("pull")(pull_command)
 app.command("feedback")(feedback_command)

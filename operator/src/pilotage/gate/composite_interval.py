@@ -10,57 +10,92 @@ from collections.abc import Sequence
 from math import log
 
 from pilotage.gate.composite import CompositeState, CompositeTest
-from pilotage.gate.composites import reach_of, statistic_of
+from pilotage.gate.composites import composite_test, reach_of, scale_of, statistic_of
+from pilotage.gate.engine import MIX, Kind, Scope
 from pilotage.gate.estimates import Mix, estimate
 from pilotage.gate.gaussian import Weighed, grid, reach_below
+from pilotage.gate.grids import Grid
 from pilotage.gate.interval import Interval
-from pilotage.gate.smooth import Distance, Reading
+from pilotage.gate.smooth import LEAST_VARIANCE, Distance, Reading, Statistic, Strata, against_stable
 from pilotage.gate.spec import GateSpec
 
 
-def metric_interval(
-    gate: GateSpec, classes: Sequence[str], mix: Mix, *, scale: float, alpha: float, beta: float
-) -> Interval | None:
-    """One arm's metric over the mix, in its own units; None where it is undefined. ``scale``: the first effect."""
+def metric_interval(gate: GateSpec, classes: Sequence[str], mix: Mix, *, alpha: float, beta: float) -> Interval | None:
+    """One arm's metric over the mix, in its own units; None where it is undefined."""
     value = estimate(gate, classes, mix)
     if value is None:
         return None
     reach = reach_of(gate, classes)
     statistic = statistic_of(gate, classes, clusters=len(mix))
-    strata = [(share, statistic.numbers(counts)) for share, counts in mix if share > 0]
+    strata = _strata(statistic, mix)
     if not statistic.is_ripe(strata):
         return Interval(estimate=value, lower=0.0, upper=reach)
     plain, cautious = statistic.plain(strata), statistic.as_if_at(strata, None)
-    lower = -reach if cautious is None else _below(cautious, scale, reach, alpha, passing=True)
-    upper = reach if plain is None else -_below(_turned(plain), scale, reach, beta, passing=False)
+    kind = Kind.MARGIN if gate.limit is None else Kind.FLOOR
+    scale = scale_of(gate, kind, None, reach)
+    lower = -reach if cautious is None else _below(cautious, grid(scale, reach, passing=True), alpha)
+    upper = reach if plain is None else -_below(_mirrored(plain), grid(scale, reach, passing=False), beta)
     return _interval(value, lower, upper, span=(0.0, reach), is_loss=gate.is_loss)
 
 
-def difference_interval(
+def weighed_difference(
     gate: GateSpec, test: CompositeTest, state: CompositeState, *, alpha: float, beta: float
 ) -> Interval | None:
     """Canary − stable over the mix, in the metric's units, strata weighted by what they know; None before any is ripe.
 
     The lower end counts what an earlier attempt has shown, as the verdict does.
     """
-    shown = state.shown + state.fails[0].standing
-    passing = state.settled + state.standing
+    shown, passing = state.shown + state.fails[0].standing, state.settled + state.standing
+    effects = test.effects(state, passing=True), test.effects(state, passing=False)
+    return _difference(gate, test, shown, passing, effects, alpha=alpha, beta=beta)
+
+
+def pooled_difference(
+    gate: GateSpec, classes: Sequence[str], canary: Mix, stable: Mix, *, alpha: float, beta: float
+) -> Interval | None:
+    """The same for a metric that another engine weighs: all counts as one stratum."""
+    scope = Scope(name=MIX, weights=tuple((str(k), share) for k, (share, _) in enumerate(canary)), fail_share=1.0)
+    test = composite_test(gate, Kind.MARGIN, classes=classes, scopes=[scope])
+    ours, theirs = _strata(test.statistic, canary), _strata(test.statistic, stable)
+    look = against_stable(test.statistic, ours, theirs, test.bound)
+    if look is None:
+        return None
+    scale = test.first_effect(None)
+    effects = grid(scale, test.reach, passing=True), grid(scale, test.reach, passing=False)
+    shown, passing = Weighed.of(look.plain), Weighed.of(look.cautious)
+    return _difference(gate, test, shown, passing, effects, alpha=alpha, beta=beta)
+
+
+def _difference(
+    gate: GateSpec,
+    test: CompositeTest,
+    shown: Weighed,
+    passing: Weighed,
+    effects: tuple[Grid, Grid],
+    *,
+    alpha: float,
+    beta: float,
+) -> Interval | None:
     if shown.information <= 0 or passing.information <= 0:
         return None
     value = shown.distance / shown.information + test.bound
-    lower = test.bound + reach_below(passing, test.effects(state, passing=True), log(1 / alpha))
     mirrored = Weighed(distance=-shown.distance, information=shown.information)
-    upper = test.bound - reach_below(mirrored, test.effects(state, passing=False), log(1 / beta))
+    lower = test.bound + reach_below(passing, effects[0], log(1 / alpha))
+    upper = test.bound - reach_below(mirrored, effects[1], log(1 / beta))
     sign = -1.0 if gate.is_loss else 1.0
     return _interval(sign * value, lower, upper, span=(-test.reach, test.reach), is_loss=gate.is_loss)
 
 
-def _below(reading: Reading, scale: float, reach: float, error: float, *, passing: bool) -> float:
-    weighed = Weighed.of(Distance(value=reading.value, variance=max(reading.variance, 1e-10)))
-    return reach_below(weighed, grid(scale, reach, passing=passing), log(1 / error))
+def _strata(statistic: Statistic, mix: Mix) -> Strata:
+    return [(share, statistic.numbers(counts)) for share, counts in mix if share > 0]
 
 
-def _turned(reading: Reading) -> Reading:
+def _below(reading: Reading, effects: Grid, error: float) -> float:
+    variance = max(reading.variance, LEAST_VARIANCE)
+    return reach_below(Weighed.of(Distance(value=reading.value, variance=variance)), effects, log(1 / error))
+
+
+def _mirrored(reading: Reading) -> Reading:
     return Reading(value=-reading.value, variance=reading.variance)
 
 

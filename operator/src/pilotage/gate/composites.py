@@ -36,7 +36,7 @@ def composite_test(gate: GateSpec, kind: Kind, *, classes: Sequence[str], scopes
         statistic=statistic,
         bound=bound,
         reach=reach,
-        first_effect=lambda past: _scale(gate, kind, past, reach),
+        first_effect=lambda past: scale_of(gate, kind, past, reach),
     )
 
 
@@ -73,7 +73,8 @@ def statistic_of(gate: GateSpec, classes: Sequence[str], *, clusters: int) -> St
     )
 
 
-def _scale(gate: GateSpec, kind: Kind, past: float | None, reach: float) -> float:
+def scale_of(gate: GateSpec, kind: Kind, past: float | None, reach: float) -> float:
+    """The effect to look for first. ``past``: stable's statistic before the rollout, None if it is not known."""
     if not gate.is_loss:
         return margin_scale(gate.margin or 0.0) if kind is Kind.MARGIN else floor_scale(gate.limit or 0.0, past)
     if kind is Kind.MARGIN:

@@ -1,13 +1,15 @@
 """The numbers a verdict shows: estimates, intervals, and the sentence that says why a gate failed. Decides nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from pilotage.gate.arm import ArmCounts
+from pilotage.gate.composite import CompositeTest
+from pilotage.gate.composite_interval import metric_interval, pooled_difference, weighed_difference
 from pilotage.gate.denominators import labels_in
 from pilotage.gate.engine import Kind, Scope, Test
-from pilotage.gate.estimates import estimate
+from pilotage.gate.estimates import Mix, estimate
 from pilotage.gate.grids import fail_grid, floor_scale, margin_scale, pass_grid
 from pilotage.gate.interval import Interval, interval
 from pilotage.gate.jaccard import f1_of
@@ -73,18 +75,27 @@ class Bounds:
         if rows is not None and len(self.memory.shares) == 1:
             inner = self._contrast(rows, 0.02, (1.0, 0.0))
             return inner and inner.mapped(f1_of)
-        return self._smooth()
+        return metric_interval(gate, classes, self._mix("canary"), alpha=self.settings.alpha, beta=self.settings.beta)
 
     def _difference(self) -> Interval | None:
         gate = self.gate
         found = proportions_of(gate, self.memory.classes)
         if found is None:
-            return self._smooth()
+            return self._smooth_difference()
         inner = self._contrast(found.rows, margin_scale(found.margin_of(gate.margin or 0.0)), (1.0, -1.0))
         return inner and inner.mapped(lambda d: found.factor * d)
 
-    def _smooth(self) -> Interval | None:
-        return None
+    def _smooth_difference(self) -> Interval | None:
+        gate, memory, settings = self.gate, self.memory, self.settings
+        test = next(test for test in self.tests if test.kind is Kind.MARGIN)
+        if isinstance(test, CompositeTest):
+            state = memory.gates[gate.name].tests[test.kind.value]
+            return weighed_difference(gate, test, state, alpha=settings.alpha, beta=settings.beta)
+        canary, stable = self._mix("canary"), self._mix("stable")
+        return pooled_difference(gate, memory.classes, canary, stable, alpha=settings.alpha, beta=settings.beta)
+
+    def _mix(self, arm: str) -> Mix:
+        return _mix(self.memory.shares.items(), self.memory, arm)
 
     def _contrast(self, rows: Rows, scale: float, arms: tuple[float, float]) -> Interval | None:
         """Over the mix, of canary's and stable's rows with these signs."""
@@ -140,9 +151,12 @@ def reason_of_failure(gate: GateSpec, memory: Memory, *, kind: Kind, scope: Scop
 
 def _value(gate: GateSpec, memory: Memory, arm: str, scope: Scope | None) -> float | None:
     weights = memory.shares.items() if scope is None else scope.weights
-    mix = [(share, memory.sums.get(name, {}).get(arm, _NOTHING)) for name, share in weights]
-    found = estimate(gate, memory.classes, mix)
+    found = estimate(gate, memory.classes, _mix(weights, memory, arm))
     return _paired(gate, memory, arm, list(weights)) if found is None else found
+
+
+def _mix(weights: Iterable[tuple[str, float]], memory: Memory, arm: str) -> Mix:
+    return [(share, memory.sums.get(name, {}).get(arm, _NOTHING)) for name, share in weights]
 
 
 def _paired(gate: GateSpec, memory: Memory, arm: str, weights: Sequence[tuple[str, float]]) -> float | None:

@@ -22,7 +22,8 @@ Numbers = tuple[float, ...]
 Strata = Sequence[tuple[float, Numbers]]
 """(weight in the mix, numbers); weights above 0 that add up to 1."""
 
-_LEAST_VARIANCE: Final = 1e-10
+LEAST_VARIANCE: Final = 1e-10
+"""What no variance is taken to be below: a spotless record is not infinitely sure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +116,8 @@ def _look(cautious: Distance, plain: Distance) -> Look:
     # nothing it has not seen, and a spotless record does not count as infinitely good.
     variance = plain.variance if plain.value < 0 else max(plain.variance, cautious.variance)
     return Look(
-        cautious=Distance(value=cautious.value, variance=max(cautious.variance, _LEAST_VARIANCE)),
-        plain=Distance(value=plain.value, variance=max(variance, _LEAST_VARIANCE)),
+        cautious=Distance(value=cautious.value, variance=max(cautious.variance, LEAST_VARIANCE)),
+        plain=Distance(value=plain.value, variance=max(variance, LEAST_VARIANCE)),
     )
 
 

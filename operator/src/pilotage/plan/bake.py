@@ -33,7 +33,7 @@ def bakes_until(spec: DeploymentSpec, rollout: RolloutRecord) -> float | None:
 def start_bake(scene: Scene, draft: Draft) -> Draft:
     """The revision serves fully everywhere: the bake begins; anew when a cluster has joined and taken it too."""
     rollout = draft.active
-    if rollout is None or scene.spec.rollout.bake is None or rollout.promote_full:
+    if rollout is None or scene.spec.rollout.bake is None or rollout.promote_full or not scene.placed:
         return draft
     full = is_full_everywhere(scene, rollout)
     if full == (rollout.full_at is not None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -18,7 +18,7 @@ def sections(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Results on rows never seen", _metrics(document)),
         ("Which mistakes it makes", _mistakes(document)),
         ("Probabilities and thresholds", _curves(document)),
-        ("What it looks at", _interpretation(document["interpretation"])),
+        ("What it looks at", _interpretation(document["interpretation"], document["classes"])),
         ("Fairness", _fairness(document["fairness"])),
     ]
 
@@ -116,7 +116,7 @@ def _curves(document: Mapping[str, Any]) -> str:
     return f'<div class="pair">{"".join(f"<div>{chart}</div>" for chart in charts if chart)}</div>'
 
 
-def _interpretation(found: Mapping[str, Any]) -> str:
+def _interpretation(found: Mapping[str, Any], classes: Sequence[str]) -> str:
     top = [one for one in found["importance"] if one["mean"] > 0][:12]
     parts = []
     if top:
@@ -134,7 +134,7 @@ def _interpretation(found: Mapping[str, Any]) -> str:
             f"{interval_chart('permutation importance', bars, low=0.0)}<p class=soft>Rise of log loss when a column is "
             "shuffled: what the model uses, not what causes what. Columns that tell the same share the credit.</p>"
         )
-    charts = [_dependence(one) for one in found["partialDependence"]]
+    charts = [_dependence(one, classes) for one in found["partialDependence"]]
     if charts:
         parts.append(f'<h3>How its answer moves</h3><div class="pair">{"".join(charts)}</div>')
     if found["coefficients"]:
@@ -150,13 +150,11 @@ def _interpretation(found: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def _dependence(one: Mapping[str, Any]) -> str:
+def _dependence(one: Mapping[str, Any], classes: Sequence[str]) -> str:
     width = len(one["probabilities"][0])
     columns = [1] if width == 2 else range(min(width, _MOST_LINES))
     series = [
-        Series(
-            label=f"class {c + 1}", points=[(v, p[c]) for v, p in zip(one["values"], one["probabilities"], strict=True)]
-        )
+        Series(label=classes[c], points=[(v, p[c]) for v, p in zip(one["values"], one["probabilities"], strict=True)])
         for c in columns
     ]
     chart = line_chart(

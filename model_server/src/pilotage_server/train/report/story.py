@@ -156,7 +156,7 @@ def _searches(document: Mapping[str, Any]) -> str:
             f"validation curve of {curve['parameter']}",
             [Series(label="best inner score", points=points, has_dots=True)],
             x_label=curve["parameter"],
-            y_label="goodness",
+            y_label="goodness (higher is better)",
         )
         parts.append(f"<h3>{escape(curve['parameter'])}</h3>{chart}")
     return "".join(parts)
