@@ -49,6 +49,11 @@ class Exporter:
         with self._lock:
             self._values = {series: value for series, value in self._values.items() if fragment not in series}
 
+    def all(self) -> list[tuple[str, float]]:
+        """Every series and its value."""
+        with self._lock:
+            return list(self._values.items())
+
     def text(self) -> bytes:
         """One consistent exposition of everything."""
         with self._lock:
