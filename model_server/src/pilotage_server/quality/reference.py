@@ -7,6 +7,7 @@ what they are asked in the same bins. Features without two bins (constants) have
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ class FeatureBins:
     feature: str
     edges: tuple[float, ...]
     counts: tuple[int, ...]
+
+    @property
+    def edges_digest(self) -> str:
+        """Eight hexadecimal digits that name these edges: counts of two revisions compare only in the same bins."""
+        return sha256(repr(self.edges).encode()).hexdigest()[:8]
 
 
 def reference_bins(rows: NDArray[np.float64], features: tuple[str, ...]) -> tuple[FeatureBins, ...]:

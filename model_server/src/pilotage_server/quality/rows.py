@@ -110,10 +110,10 @@ class GateRows(Collector):
         )
         yield self._family(
             "model_feature_bins",
-            "Gate rows by the reference bin of the manifest that a feature falls into.",
-            ("feature", "bin"),
+            "Gate rows by the reference bin of the manifest that a feature falls into; edges: which bins these are.",
+            ("feature", "edges", "bin"),
             [
-                ((bins.feature, str(bin_)), features[index * MAX_BINS + bin_])
+                ((bins.feature, bins.edges_digest, str(bin_)), features[index * MAX_BINS + bin_])
                 for index, bins in enumerate(self._bins)
                 for bin_ in range(len(bins.counts))
             ],

@@ -26,7 +26,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     promql.SERVED: ("predicted",),
     promql.REQUESTS: ("code",),
     promql.DURATIONS: ("le",),
-    promql.INPUTS: ("feature", "bin"),
+    promql.INPUTS: ("feature", "edges", "bin"),
     promql.CONFIDENCE: ("bucket",),
 }
 _EVERYTHING = "+Inf"
@@ -102,7 +102,7 @@ class _Sums:
             case promql.DURATIONS:
                 _plus(self.under, labels.get("le", ""), count)
             case promql.INPUTS:
-                _plus(self.inputs.setdefault(labels.get("feature", ""), {}), _index(labels, "bin"), count)
+                _plus(self.inputs.setdefault(_feature(labels), {}), _index(labels, "bin"), count)
             case promql.CONFIDENCE:
                 _plus(self.confidence, _index(labels, "bucket"), count)
 
@@ -222,6 +222,12 @@ def _metrics(needs: Needs) -> Mapping[str, bool]:
 
 def _plus(sums: dict[_Key, int], key: _Key, count: int) -> None:
     sums[key] = sums.get(key, 0) + count
+
+
+def _feature(labels: Mapping[str, str]) -> str:
+    """A feature in its bins: two revisions that cut it elsewhere are told apart, and so never compared."""
+    name, edges = labels.get("feature", ""), labels.get("edges", "")
+    return f"{name} (bins {edges})" if edges else name
 
 
 def _index(labels: Mapping[str, str], name: str) -> int:
