@@ -26,7 +26,7 @@ from pilotage.trials import (
     trial,
     world_of,
 )
-from pilotage.trials.delivery import Delays, Delivery
+from pilotage.trials.delivery import Delivery
 from pilotage.trials.peers import ARGO, FLAGGER
 from pilotage.trials.scenarios import Counting
 from pilotage.trials.traffic import Stream
@@ -65,7 +65,8 @@ def test_error_rates_are_those_of_a_loop_written_by_hand():
         state = analysis.start(("no", "yes"), {"main": 1.0}, history=stream.history())
         for look in range(24):
             step = world.setting.step_of(look)
-            block = {"at": 150.0 * (look + 1), "step": step, "clusters": stream.cohort(look, step)}
+            cohort, expected = stream.cohort(look, step), {"main": (0.1, 0.5)[step]}
+            block = {"at": 150.0 * (look + 1), "step": step, "clusters": cohort, "expected": expected}
             state = analysis.update(state, block)
             if analysis.verdict(state).state in ("Pass", "Fail"):
                 break
@@ -101,25 +102,40 @@ def test_labels_by_prediction_are_told_for_that_class_only():
     assert counts["served"]["no"] > 100
 
 
-def test_matured_labels_come_a_label_delay_later_with_the_step_of_their_predictions():
-    delivery = Delivery(Delays(label_delay_s=120.0, by_class={}), Counting.MATURED, 60.0)
+def a_delivery(counting: Counting, *, by_class: bool) -> Delivery:
+    """Looks a minute apart; labels count after two, "no" is labelled at once or after one, "yes" after two."""
+    scenario = Scenario(name="s", about="", counting=counting, delayed_by_class=by_class)
+    (question,) = questions_of(SPEC)
+    setting = a_setting(looks=12, duration_s=720.0, label_delay_s=120.0)
+    return Delivery(build(setting, (question,), question, scenario))
 
-    told = [list(delivery.told(60.0 * n, n, {"main": {"canary": {"look": n}}})) for n in range(4)]
 
-    assert [[(block["at"], block["step"]) for block in each] for each in told] == [[], [], [(120.0, 0)], [(180.0, 1)]]
+def a_cohort(n: int) -> dict[str, Any]:
+    arm: dict[str, Any] = {"confusion": {"no": {"no": n}, "yes": {"yes": n}}, "served": {}}
+    return {"main": {"canary": arm, "stable": arm}}
+
+
+def test_matured_labels_come_a_label_delay_later_with_step_and_weight_of_their_predictions():
+    delivery = a_delivery(Counting.MATURED, by_class=False)
+
+    told = [list(delivery.told(60.0 * n, n // 3, a_cohort(n))) for n in range(5)]
+
+    assert [[(b["at"], b["step"], b["expected"]) for b in each] for each in told] == [
+        [],
+        [],
+        [(120.0, 0, {"main": 0.1})],
+        [(180.0, 0, {"main": 0.1})],
+        [(240.0, 0, {"main": 0.1})],
+    ]
 
 
 def test_labels_by_arrival_mix_cohorts_under_todays_step():
-    def cohort(n: int):
-        arm: dict[str, Any] = {"confusion": {"no": {"no": n}, "yes": {"yes": n}}, "served": {}}
-        return {"main": {"canary": arm, "stable": arm}}
+    delivery = a_delivery(Counting.ARRIVAL, by_class=True)
 
-    delivery = Delivery(Delays(label_delay_s=120.0, by_class={"no": 0.0, "yes": 120.0}), Counting.ARRIVAL, 60.0)
+    *_, last = [list(delivery.told(60.0 * n, n // 3, a_cohort(n))) for n in range(1, 5)]
 
-    *_, last = [list(delivery.told(60.0 * n, n, cohort(n))) for n in range(1, 5)]
-
-    assert last[0]["step"] == 4
-    assert last[0]["clusters"]["main"]["canary"]["confusion"] == {"no": {"no": 4}, "yes": {"yes": 2}}
+    assert (last[0]["step"], last[0]["expected"]) == (1, {"main": 0.5})
+    assert last[0]["clusters"]["main"]["canary"]["confusion"] == {"no": {"no": 3}, "yes": {"yes": 2}}
 
 
 def test_stickiness_changes_the_crowd_but_not_the_truth():

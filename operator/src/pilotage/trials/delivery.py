@@ -42,8 +42,9 @@ def delays_of(world: World) -> Delays:
 class Delivery:
     """Holds cohorts back until they are told."""
 
-    def __init__(self, delays: Delays, counting: Counting, interval_s: float) -> None:
-        self._delays, self._counting, self._interval_s = delays, counting, interval_s
+    def __init__(self, world: World) -> None:
+        self._world, self._delays = world, delays_of(world)
+        self._counting, self._interval_s = world.scenario.counting, world.setting.interval_s
         self._waiting: deque[tuple[float, int, Cohort]] = deque()
 
     def told(self, at: float, step: int, cohort: Cohort) -> Iterator[Block]:
@@ -55,7 +56,7 @@ class Delivery:
         while self._waiting and self._waiting[0][0] + self._delays.label_delay_s <= at + 1e-6:
             predicted_at, predicted_step, ripe = self._waiting.popleft()
             ripe_at = predicted_at + self._delays.label_delay_s
-            yield {"at": ripe_at, "step": predicted_step, "clusters": ripe}
+            yield self._block(ripe_at, predicted_step, ripe)
 
     def _arrived(self, at: float, step: int, cohort: Cohort) -> Block:
         self._waiting.append((at, step, cohort))
@@ -69,7 +70,12 @@ class Delivery:
             }
             for cluster, arms in cohort.items()
         }
-        return {"at": at, "step": step, "clusters": clusters}
+        return self._block(at, step, clusters)
+
+    def _block(self, at: float, step: int, clusters: Cohort) -> Block:
+        """Counts with the share of the requests that the canary was meant to get."""
+        expected = {name: self._world.weight(name, step) for name in clusters}
+        return {"at": at, "step": step, "clusters": clusters, "expected": expected}
 
     def _rows(self, at: float, cluster: str, arm: str, classes: Sequence[str]) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
-from pilotage.trials.delivery import Delivery, delays_of
+from pilotage.trials.delivery import Delivery
 from pilotage.trials.questions import COUNTED, Question
 from pilotage.trials.rollouts import End, Trial
 from pilotage.trials.scenarios import Counting
@@ -64,10 +64,10 @@ def _minutes(world: World, rng: Random) -> Iterator[tuple[int, dict[str, Counts]
     """Labels of each arm over all clusters, minute after minute, as they arrive."""
     looks = max(1, round(world.setting.duration_s / MINUTE_S))
     setting = replace(world.setting, looks=looks)
-    stream = Stream(replace(world, setting=setting), rng)
-    delays = delays_of(world)
-    counting = Counting.ARRIVAL if delays.by_class else Counting.MATURED  # with one delay for all it is the same
-    delivery = Delivery(delays, counting, setting.interval_s)
+    # they count labels as they come; where all come after one delay that is the same as matured counting
+    counting = Counting.ARRIVAL if world.scenario.delayed_by_class else Counting.MATURED
+    seen = replace(world, setting=setting, scenario=replace(world.scenario, counting=counting))
+    stream, delivery = Stream(seen, rng), Delivery(seen)
     for look in range(looks):
         step = setting.step_of(look)
         blocks = list(delivery.told(setting.interval_s * (look + 1), step, stream.cohort(look, step)))

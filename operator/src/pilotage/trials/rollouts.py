@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from pilotage.gate import Analysis, Outcome, Verdict
-from pilotage.trials.delivery import Delivery, delays_of
+from pilotage.trials.delivery import Delivery
 from pilotage.trials.settings import Pace
 from pilotage.trials.traffic import Cohort, Stream
 from pilotage.trials.worlds import World
@@ -68,7 +68,7 @@ def _attempt(
     analysis: Analysis, world: World, rng: Random, resume: Mapping[str, Any] | None
 ) -> tuple[Trial, Mapping[str, Any]]:
     setting, stream = world.setting, Stream(world, rng)
-    delivery = Delivery(delays_of(world), world.scenario.counting, setting.interval_s)
+    delivery = Delivery(world)
     state = analysis.start(setting.stable.classes, world.clusters, history=stream.history(), resume=resume)
     verdict, step, requests = analysis.verdict(state), 0, 0
     for look in range(setting.looks):
