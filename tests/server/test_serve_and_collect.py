@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -18,17 +17,9 @@ from pathlib import Path
 import pytest
 
 from support.polling import eventually
-from support.serving import SERVER, Keys, Server, running_server
+from support.serving import SERVER, Keys, Server, free_ports, running_server
 
 INFER, FEEDBACK = "/v2/models/digits/infer", "/v2/models/digits/feedback"
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pilotage_server.serve.errors import Reason
+from support.serving import free_ports
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -28,9 +29,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_tutorial_runs_as_printed(folder: Path, free_ports: tuple[int, int]) -> None:
-    script = "\n".join(blocks_of("sh")).replace('PATH="$PWD/.venv/bin:$PATH"', f'PATH="{Path(sys.executable).parent}:$PATH"')
-    for printed, free in zip(("8080", "8081"), free_ports, strict=True):
+def test_the_tutorial_runs_as_printed(folder: Path) -> None:
+    here = f'PATH="{Path(sys.executable).parent}:$PATH"'
+    script = "\n".join(blocks_of("sh")).replace('PATH="$PWD/.venv/bin:$PATH"', here)
+    for printed, free in zip(("8080", "8081"), free_ports(2), strict=True):
         script = script.replace(printed, str(free))
     quick = {**os.environ, "PILOTAGE_SERVER_DRAIN_SECONDS": "0", "PILOTAGE_SERVER_LAST_SCRAPE_SECONDS": "0"}
 
@@ -46,7 +48,7 @@ def test_the_tutorial_runs_as_printed(folder: Path, free_ports: tuple[int, int])
     said = ran.stdout
     assert ran.returncode == 0, ran.stderr
     assert "good, signed by bundle" in said
-    assert '"name":"predict","datatype":"BYTES","shape":[1],"data":["class_0"]' in said
+    assert '"name":"predict","datatype":"BYTES","shape":[1],"data":["setosa"]' in said
     assert '"feedback_token":"' in said
     assert '"name":"contributions"' in said
     (mistake,) = blocks_of("json")

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -66,6 +67,15 @@ def train_config(config: Mapping[str, Any], out: Path, keys: Keys | None = None)
     written = out.with_name(f"{out.name}.yaml")
     written.write_text(yaml.safe_dump(dict(config)))
     return train(read_config(written), out, key=read_signing_key(keys.private) if keys else None)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 @dataclass(frozen=True, slots=True)
