@@ -56,6 +56,19 @@ def test_a_bake_is_never_shorter_than_the_label_delay():
 
 
 @pytest.mark.parametrize("mode", ["Gateway", "Replicas"])
+def test_a_holdback_ends_with_the_bake(mode):
+    deployment = baking_for("20m", holdback=20, deployment=CALM.with_replicas(4))
+    world = in_its_bake(deployment.by_replicas() if mode == "Replicas" else deployment, "aws")
+
+    world.run_until(is_promoted(world, "v2"))
+    world.run(60)
+
+    assert world.share("aws", "v2") == 1.0
+    assert ("Deployment", world.name_of("v1")) not in world.members["aws"].objects
+    assert world.members["aws"].ready(world.name_of("v2")) == 4
+
+
+@pytest.mark.parametrize("mode", ["Gateway", "Replicas"])
 def test_a_holdback_keeps_a_share_on_stable_and_margins_go_on_being_tested(mode):
     margin_alone = a_gate("recall-of-yes", "recall", class_="yes", margin=0.05)
     deployment = baking_for("12h", holdback=20, deployment=CALM.with_gates(margin_alone).with_replicas(4))
@@ -276,6 +289,7 @@ def test_a_first_deployments_floors_act_in_its_bake():
     assert world.status.stable_revision is None
     assert world.status.phase == "Degraded"
     assert "nothing is stable" in world.status.message
+    assert world.condition("Available") == "True"
     told(world, "first-bake-fails")
 
 

@@ -72,7 +72,7 @@ def _at_rest(scene: Scene, draft: Draft) -> tuple[Phase, Obstacle]:
     if rollout is not None and rollout.outcome in _WORDS and rollout.revision == draft.status.latched_revision:
         remedy = f"apply another revision, or `pilotage retry {scene.metadata.name}`"
         way = f"; {', '.join(back)} on the way back to stable" if back else ""
-        how = _WORDS[rollout.outcome] if stable is not None else "is not taken back, for nothing is stable yet"
+        how = "failed" if stable is None and rollout.outcome is Outcome.ROLLED_BACK else _WORDS[rollout.outcome]
         message = f"{rollout.name} {how}: {rollout.message}{way}; {remedy}"
         return Phase.DEGRADED, Obstacle(reason=Reason(rollout.reason), message=message)
     if scene.desired != stable:

@@ -67,7 +67,8 @@ def wants(scene: Scene, draft: Draft) -> Mapping[str, Want]:
 
 
 def _want(scene: Scene, draft: Draft, cluster: str) -> Want | None:
-    rollout, stable = draft.active, draft.status.stable_revision
+    # A first deployment that ended serves on: there is nothing else, and what serves is repaired and scaled.
+    rollout, stable = draft.rollout if draft.is_first else draft.active, draft.status.stable_revision
     wave = next((wave for wave in rollout.waves if cluster in wave.clusters), None) if rollout else None
     match stable, rollout, wave:
         case None, RolloutRecord(revision=first), WaveRecord():
