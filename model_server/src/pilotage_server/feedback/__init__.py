@@ -11,6 +11,7 @@ from pilotage_server.feedback.forwarder import Forwarder
 from pilotage_server.feedback.issuing import NOTHING, Asked, Issuer, Shadow
 from pilotage_server.feedback.keys import KeyRing, KeysRefused
 from pilotage_server.feedback.link import CollectorAddress, CollectorLink, CollectorUnavailable
+from pilotage_server.feedback.numbers import QualityPage
 from pilotage_server.feedback.pod import Feedback, open_feedback
 from pilotage_server.feedback.registration import Registration
 from pilotage_server.feedback.results import Result
@@ -34,6 +35,7 @@ __all__ = [
     "Issuer",
     "KeyRing",
     "KeysRefused",
+    "QualityPage",
     "Registration",
     "Result",
     "Shadow",
