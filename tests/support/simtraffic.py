@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from pilotage.api import names
 from pilotage.evidence.errors import Unreachable
-from pilotage.evidence.promql import REQUESTS, SERVED
+from pilotage.evidence.promql import DURATIONS, REQUESTS, SERVED
 from pilotage.kube import Clock, Key
 from pilotage.kube.resources import CONFIG_MAPS, DEPLOYMENTS, HTTP_ROUTES, PODS, SERVICES
 from support.apisim import ApiSim
@@ -183,6 +183,8 @@ class Traffic:
         assert selected is not None, promql
         metric, selector, range_ms = selected.groups()
         labels = {"namespace": self.key.namespace, "model": self.key.name}
+        if metric == DURATIONS:
+            return "vector", []
         assert all(f'{name}="{value}"' in selector for name, value in labels.items()), promql
         span = int(range_ms) / 1000 if range_ms else 300.0
         scrapes = [scrape for scrape in self.scrapes if at - span < scrape.at <= at]
