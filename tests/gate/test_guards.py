@@ -186,9 +186,15 @@ def test_what_it_shows_is_the_total_variation_and_the_fall_of_the_promise():
     found = test.shift(ONE[0], arms({"aws": {"canary": served(50, 25, 25), "stable": served(60, 30, 10)}}))
     assert found == pytest.approx(0.15)
     assert test.shift(ONE[0], arms({"aws": {"canary": served(50, 25, 25)}})) is None
+    two = {"canary": served(50, 25, 25), "stable": served(60, 30, 10)}
+    assert test.described(ONE[0], arms({"aws": two})) == (
+        "0.150 of the predictions moved, most of them 'c': 25.0%, stable's 10.0%"
+    )
     promise = a_guard("confidenceShift", 0.05)
     fallen = promise.shift(ONE[0], arms({"aws": {"canary": confidence(b6=10), "stable": confidence(b12=10)}}))
     assert fallen == pytest.approx(CONFIDENCES[12] - CONFIDENCES[6])
+    below = promise.described(ONE[0], arms({"aws": {"canary": confidence(b6=10), "stable": confidence(b12=10)}}))
+    assert below == "promised accuracy 0.777 is 0.209 below stable's 0.986"
 
 
 def test_the_set_that_is_bet_on_never_looks_at_the_block_it_is_judged_by():

@@ -58,13 +58,20 @@ GuardState = tuple[GuardScope, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardTest:
-    """``values``: x of every cell, where it is fixed beforehand; None: the set that the canary predicts more often."""
+    """``names``: of the cells. ``values``: x of every cell, where it is fixed beforehand; None: the set that the canary
+    predicts more often.
+    """
 
     margin: float
     scopes: tuple[Scope, ...]
-    width: int
+    names: tuple[str, ...]
     cells: Cells
     values: tuple[float, ...] | None
+
+    @property
+    def width(self) -> int:
+        """How many cells an arm has."""
+        return len(self.names)
 
     @property
     def kind(self) -> Kind:
@@ -129,6 +136,21 @@ class GuardTest:
         means = _means(counts, self.values or self._chosen(scope, counts))
         return sum(w * (means[2 * k] - means[2 * k + 1]) for k, (_, w) in enumerate(scope.weights))
 
+    def described(self, scope: Scope, arms: Arms) -> str:
+        """The shift and what moved most, in words; empty while an arm has no rows."""
+        found = self.shift(scope, arms)
+        if found is None:
+            return ""
+        counts = self._vector(scope, arms)
+        if self.values is not None:
+            ours, theirs = self._mixed(scope, _means(counts, self.values))
+            return f"promised accuracy {1 - ours:.3f} is {found:.3f} below stable's {1 - theirs:.3f}"
+        cells = range(self.width)
+        shares = [self._mixed(scope, _means(counts, [float(cell == one) for cell in cells])) for one in cells]
+        most = max(cells, key=lambda cell: abs(shares[cell][0] - shares[cell][1]))
+        ours, theirs, name = *shares[most], self.names[most]
+        return f"{found:.3f} of the predictions moved, most of them {name!r}: {ours:.1%}, stable's {theirs:.1%}"
+
     def encode(self, state: GuardState) -> Mapping[str, Any]:
         """JSON."""
         return {"scopes": [[scope.blocks, pack(scope.pending.cells), scope.fail] for scope in state]}
@@ -170,6 +192,12 @@ class GuardTest:
                 more = [value + sign * n / total for value, n in zip(more, cells, strict=True)]
         return tuple(1.0 if value > 0 else 0.0 for value in more)
 
+    def _mixed(self, scope: Scope, means: Sequence[float]) -> tuple[float, float]:
+        """Canary's and stable's value over the mix."""
+        weights = [weight for _, weight in scope.weights]
+        ours, theirs = (sum(w * mean for w, mean in zip(weights, means[arm::2], strict=True)) for arm in (0, 1))
+        return ours, theirs
+
     def _gains(self, scope: Scope, block: Counts, past: Counts, values: Sequence[float]) -> list[float]:
         coefficients = [sign * weight for _, weight in scope.weights for sign in (1, -1)]
         stable = [inside(mean) for mean in _means(past, values)[1::2]]
@@ -189,15 +217,14 @@ def guard_test(gate: GateSpec, classes: Sequence[str], scopes: Sequence[Scope]) 
     margin = gate.margin or 0.0
     if gate.metric is Metric.CONFIDENCE_SHIFT:
         doubts = tuple(1 - confidence for confidence in CONFIDENCES)  # more doubt is worse
-        return GuardTest(
-            margin=margin, scopes=tuple(scopes), width=CONFIDENCE_BUCKETS, cells=_confidence, values=doubts
-        )
+        buckets = tuple(map(str, range(CONFIDENCE_BUCKETS)))
+        return GuardTest(margin=margin, scopes=tuple(scopes), names=buckets, cells=_confidence, values=doubts)
     names = tuple(classes)
 
     def served(counts: ArmCounts) -> Sequence[int]:
         return tuple(counts.served.get(name, 0) for name in names)
 
-    return GuardTest(margin=margin, scopes=tuple(scopes), width=len(names), cells=served, values=None)
+    return GuardTest(margin=margin, scopes=tuple(scopes), names=names, cells=served, values=None)
 
 
 def _confidence(counts: ArmCounts) -> Sequence[int]:
