@@ -101,7 +101,10 @@ def test_clean_data_never_trip_anything_however_often_one_looks():
         memory = opened(about, {"aws": [drawn(rng, 2000)], "gcp": [drawn(rng, 2000)]})
         for look in range(100):
             share = (0.05, 0.1, 0.25, 0.5)[look // 25]
-            drift = {"prior": (0.5 - 0.003 * look, 0.3 + 0.003 * look, 0.2), "coverage": [0.1 + 0.004 * look] * 3}
+            drift: dict[str, Any] = {
+                "prior": (0.5 - 0.003 * look, 0.3 + 0.003 * look, 0.2),
+                "coverage": [0.1 + 0.004 * look] * 3,
+            }
             rows = {"aws": 200, "gcp": 60}
             block = {
                 "clusters": {

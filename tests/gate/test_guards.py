@@ -1,7 +1,7 @@
 """Guards without labels: they may fail a rollout, never pass one, and seldom fail a good one."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import comb, exp, log
 from typing import Any
@@ -116,9 +116,13 @@ def test_the_first_block_only_teaches():
     assert test.bets(state) == 1
 
 
-def run(test: GuardTest, rng: np.random.Generator, shares: dict[str, Sequence[Sequence[float]]], looks: int) -> float:
+def run(
+    test: GuardTest, rng: np.random.Generator, shares: Mapping[str, Sequence[Sequence[float]]], looks: int
+) -> float:
     """The largest evidence at any look, with the shares of the budget in it."""
-    state, sums, most = None, None, 0.0
+    state: Any = None
+    sums: Arms | None = None
+    most = 0.0
     for look in range(looks):
         drawn = {
             name: {

@@ -95,7 +95,7 @@ def test_a_breach_is_withdrawn_when_later_evidence_clears_it():
 
 
 def test_gates_without_labels_do_not_wait_for_labels():
-    requests = {"proportions": {"errors": {"successes": 9_950, "trials": 10_000}}}
+    requests: dict[str, Any] = {"proportions": {"errors": {"successes": 9_950, "trials": 10_000}}}
     late = an_arm(GOOD, late={"900": 300}, **requests)
     verdict = said(ACCURACY, ERRORS, looks=5, canary=late, stable=late)
     assert verdict.gates["errors"].state == "Pass"
