@@ -8,11 +8,14 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 
-from pilotage_server.feedback import CollectorAddress, KeyRing, open_feedback
+from pilotage_server.feedback import CollectorAddress, FeedbackSettings, KeyRing, open_feedback, open_token
 from pilotage_server.feedback.collector import CollectorSettings, SettingsRefused, run_collector
+from pilotage_server.feedback.probabilities import LETTERS, scores
+from pilotage_server.quality.buckets import SCORE_BUCKETS
 from support.collector_process import CollectorProcess, a_collector_process
 from support.feedback import an_identity, config_file, key_dir, samples, total
 
@@ -28,10 +31,12 @@ def folder(tmp_path):
 
 
 @contextlib.asynccontextmanager
-async def a_pod(collector, *, classes=("cat", "dog", "eel")):
+async def a_pod(collector, *, classes=("cat", "dog", "eel"), audit_rate=0.0):
     """The feedback side of one server pod, with real clocks."""
     address = CollectorAddress(host="127.0.0.1", port=collector.port)
-    feedback = open_feedback(an_identity(classes=classes), KeyRing(collector.folder / "keys"), address)
+    settings = FeedbackSettings(audit_rate=audit_rate)
+    ring = KeyRing(collector.folder / "keys")
+    feedback = open_feedback(an_identity(classes=classes), ring, address, settings=settings)
     running = asyncio.create_task(feedback.run())
     try:
         async with asyncio.timeout(20):
@@ -58,6 +63,8 @@ class Load:
         self.cells = [(actual, predicted) for actual in CLASSES for predicted in range(100)]
         random.Random(7).shuffle(self.cells)
         self.results = {}
+        self.scores = {}
+        self.audited = set()
         self.unanswered = set()
         self.is_over = False
 
@@ -65,18 +72,23 @@ class Load:
         """Post requests of five labels until told to stop; what fails is posted again, as a client would."""
         while self.cells and not self.is_over:
             cells = [self.cells.pop() for _ in range(min(5, len(self.cells)))]
-            signer = self.feedback.signer
-            items = [
-                {"token": signer.sign([predicted], None, time.time()), "row": 0, "label": actual}
-                for actual, predicted in cells
-            ]
-            body = orjson.dumps({"feedback": items})
+            body = orjson.dumps({"feedback": [self.item(*cell) for cell in cells]})
             while (answer := await self.feedback.endpoint.handle(body))[0] == 503:
                 self.unanswered.update(cells)
                 await asyncio.sleep(0.02)
             for cell, result in zip(cells, orjson.loads(answer[2])["results"], strict=True):
                 self.results[cell] = result["result"]
             await asyncio.sleep(0.004)  # pace: the load must outlast all kills
+
+    def item(self, actual, predicted):
+        """A labelled prediction; what its probabilities say is kept to compare with."""
+        weights = np.random.default_rng(predicted).random((1, 100)) ** 20
+        issued = self.feedback.signer.issue([predicted], weights / weights.sum(), time.time())
+        token = open_token(issued.token, self.feedback.ring)
+        self.scores[actual, predicted] = scores(token.probabilities[0], 100, CLASSES.index(actual))
+        if issued.is_audited:
+            self.audited.add((actual, predicted))
+        return {"token": issued.token, "row": 0, "label": actual}
 
     async def progresses(self, by):
         async def more():
@@ -87,7 +99,8 @@ class Load:
 
 
 async def test_killed_under_load_it_counts_every_accepted_label_once_and_no_other(folder):
-    async with a_collector_process(folder) as collector, a_pod(collector, classes=CLASSES) as feedback:
+    config_file(folder / "collector.json", label_delay_s=1.0, export=["scores", "loss"], auditRate=0.3)
+    async with a_collector_process(folder) as collector, a_pod(collector, classes=CLASSES, audit_rate=0.3) as feedback:
         load = Load(feedback)
         posting = [asyncio.create_task(load.post()) for _ in range(4)]
         for _ in range(4):
@@ -121,6 +134,32 @@ async def test_killed_under_load_it_counts_every_accepted_label_once_and_no_othe
                 case _:
                     assert counted == 0, cell
     assert counts["matured"] == counts["confusion"]
+    check_scores(counts, load)
+
+
+def check_scores(counts, load):
+    """Every other counter holds exactly the labels that the matrix names."""
+    counted = [
+        (actual, CLASSES.index(predicted))
+        for actual, row in counts["confusion"].items()
+        for predicted, rows in row.items()
+        if rows
+    ]
+    losses = [load.scores[cell].loss for cell in counted]
+    assert counts["loss"] == {
+        "count": len(counted),
+        "sum": sum(losses),
+        "sumsq": sum(loss**2 for loss in losses),
+    }
+    assert counts["lossRows"]["brier"] == sum(load.scores[cell].brier for cell in counted)
+    assert sum(map(sum, (row.values() for row in counts["audit"].values()))) == len(load.audited & set(counted))
+    for index, name in enumerate(CLASSES):
+        for is_true in (0, 1):
+            expected = [0] * SCORE_BUCKETS
+            for cell in counted:
+                if (cell[0] == name) == is_true:
+                    expected[LETTERS.index(load.scores[cell].buckets[index].encode())] += 1
+            assert counts["buckets"][name][str(is_true)] == expected
 
 
 async def test_asked_to_stop_it_finishes_waits_for_one_scrape_and_exits_0(folder):
