@@ -1,6 +1,7 @@
 """What the process tells: structured logs without secrets, three pages, metrics that go with their object."""
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -135,6 +136,22 @@ def test_an_attempt_without_evidence_does_not_show_that_of_the_one_before() -> N
     known = figures_of(GateResult(name="recall", verdict="Fail"))
     figures.put(KEY, replace(known, revision=replace(known.revision, attempt=1)))
     assert "pilotage_gate_verdict{" not in metrics.expose().decode()
+
+
+def test_the_alerts_people_can_apply_ask_for_metrics_that_exist() -> None:
+    from pathlib import Path
+
+    import yaml
+
+    page = Metrics()
+    page.watch(depth=lambda: 0, leading=lambda: True, members=lambda: [("aws", True)])
+    figures = RolloutFigures()
+    page.registry.register(figures)
+    figures.put(KEY, figures_of(GateResult(name="recall", verdict="Fail", log_e_fail=4.0)))
+    exported = set(re.findall(r"^pilotage_\w+", page.expose().decode(), re.MULTILINE))
+    rules = yaml.safe_load((Path(__file__).parents[2] / "examples" / "monitoring" / "alerts.yaml").read_text())
+    expressions = [rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]]
+    assert {name for each in expressions for name in re.findall(r"pilotage_\w+", each)} <= exported
 
 
 def test_skew_counts_only_outside_the_span_of_the_call() -> None:
