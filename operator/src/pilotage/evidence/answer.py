@@ -107,6 +107,7 @@ async def _block(asking: Asking, query: BlockQuery, now: float) -> Block:
         canary=arms[query.canary],
         complete=closed,
         edges=served.rounded,
+        classes=classes(last, query.canary),
     )
 
 

@@ -160,7 +160,7 @@ class Block:
     """Answer to a `BlockQuery`: increments between two scrapes, and the boundary where the next block begins.
 
     `complete` says that the window has closed and nothing more will mature in it. `edges`: latency bound asked for →
-    bucket edge that was counted, where there is no edge at the bound itself.
+    bucket edge that was counted, where there is no edge at the bound itself. `classes`: as in a `Baseline`.
     """
 
     query: BlockQuery
@@ -169,6 +169,7 @@ class Block:
     canary: Counts = Counts()
     complete: bool = False
     edges: Mapping[float, float] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,19 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pilotage.evidence.reading import Baseline, Block, Counts, Foreign, Needs
+from pilotage.evidence.reading import Baseline, Block, Confusion, Counts, Foreign, Needs
 from pilotage.gate import Analysis, GateSpec, Labels, Metric
 
 _OF_REQUESTS = frozenset({Metric.ERROR_RATE, Metric.LATENCY})
 _RANKED = frozenset({Metric.ROC_AUC, Metric.PR_AUC})
-_ENOUGH: Mapping[Metric, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    Metric.ACCURACY: (("tp", "tn"), ("tp", "tn", "fp", "fn")),
-    Metric.PRECISION: (("tp",), ("tp", "fp")),
-    Metric.RECALL: (("tp",), ("tp", "fn")),
-    Metric.SPECIFICITY: (("tn",), ("tn", "fp")),
-    Metric.F1: (("tp",), ("tp", "fp", "fn")),  # Jaccard: F1 is a function of it (statistics.md §2.4)
-}
-"""Which roles of a foreign exporter are successes, and which are trials."""
+_ROLES = frozenset({"tp", "fp", "fn", "tn"})
 
 
 def needs_of(analysis: Analysis) -> Needs:
@@ -68,9 +61,25 @@ def exports_of(analysis: Analysis) -> tuple[str, ...]:
     return tuple(name for name, needed in wanted.items() if needed)
 
 
+def disagreements(analysis: Analysis) -> tuple[str, ...]:
+    """What is wrong with gates that share one exporter's confusion counts: these can only be one table."""
+    sharing = [gate for gate in analysis.gates if _is_table(gate)]
+    problems = []
+    for gate in sharing[1:]:
+        if gate.counts != sharing[0].counts:
+            path = f"spec.gates[{analysis.gates.index(gate)}].counts"
+            remedy = f"tp, fp, fn and tn are one table for all gates; write those of {sharing[0].name}"
+            problems.append(f"{path}: {remedy}")
+    named = {gate.class_name for gate in sharing if gate.class_name is not None}
+    if len(named) > 1:
+        said = " and ".join(sorted(named))
+        problems.append(f"spec.gates: tp, fp, fn and tn count one class; the gates with counts name {said}")
+    return tuple(problems)
+
+
 def history_of(analysis: Analysis, baseline: Baseline) -> list[dict[str, Any]]:
     """Stable's counts before a wave: labels as one whole, requests in parts, between which their dispersion shows."""
-    whole = arm(analysis, baseline.history)
+    whole = arm(analysis, baseline.history, baseline.classes)
     parts = [part for each in baseline.parts if (part := arm(analysis, each).get("proportions"))]
     if not parts:
         return [whole]
@@ -80,15 +89,15 @@ def history_of(analysis: Analysis, baseline: Baseline) -> list[dict[str, Any]]:
 
 def arms(analysis: Analysis, block: Block) -> dict[str, dict[str, Any]]:
     """One cluster's part of a gate's block."""
-    stable = {"stable": arm(analysis, block.stable)} if block.query.stable is not None else {}
-    return stable | {"canary": arm(analysis, block.canary)}
+    stable = {"stable": arm(analysis, block.stable, block.classes)} if block.query.stable is not None else {}
+    return stable | {"canary": arm(analysis, block.canary, block.classes)}
 
 
-def arm(analysis: Analysis, counts: Counts) -> dict[str, Any]:
+def arm(analysis: Analysis, counts: Counts, classes: tuple[str, ...] = ()) -> dict[str, Any]:
     """One arm's counts by the gate's names; what was not counted is left out."""
     loss = counts.loss
     found: dict[str, Any] = {
-        "confusion": counts.confusion,
+        "confusion": _table(analysis, counts, classes),
         "audit": counts.audit,
         "late": counts.late,
         "served": counts.served,
@@ -113,23 +122,32 @@ def note_on(gate: GateSpec, edges: Mapping[float, float]) -> str:
     return f"counts requests under {edge:g} s: {gate.bound_s:g} s is no edge of the histogram, and rounds down to it"
 
 
+def _table(analysis: Analysis, counts: Counts, classes: tuple[str, ...]) -> Confusion:
+    """Our confusion cells, or an exporter's four in their place: its class against any other."""
+    sharing = [gate for gate in analysis.gates if _is_table(gate) and gate.name in counts.foreign]
+    if not sharing:
+        return counts.confusion
+    cells = counts.foreign[sharing[0].name]
+    it = next((gate.class_name for gate in sharing if gate.class_name is not None), classes[0] if classes else "")
+    rest = next((name for name in classes if name != it), "")
+    return {it: {it: cells["tp"], rest: cells["fn"]}, rest: {it: cells["fp"], rest: cells["tn"]}}
+
+
+def _is_table(gate: GateSpec) -> bool:
+    return gate.counts is not None and gate.counts.keys() == _ROLES
+
+
 def _proportions(analysis: Analysis, counts: Counts) -> Iterator[tuple[str, dict[str, int]]]:
     for gate in analysis.gates:
         found: tuple[int, int] | None = None
+        if gate.metric not in _OF_REQUESTS:
+            continue
         if gate.counts is not None:
-            found = _foreign(gate, counts.foreign.get(gate.name))
+            counted = counts.foreign.get(gate.name)
+            found = (counted["successes"], counted["trials"]) if counted else None
         elif gate.metric is Metric.ERROR_RATE:
             found = counts.requests
-        elif gate.metric is Metric.LATENCY and gate.bound_s is not None:
+        elif gate.bound_s is not None:
             found = counts.within.get(gate.bound_s)
         if found is not None:
             yield gate.name, {"successes": found[0], "trials": found[1]}
-
-
-def _foreign(gate: GateSpec, counted: Mapping[str, int] | None) -> tuple[int, int] | None:
-    if counted is None:
-        return None
-    if "trials" in counted:
-        return counted["successes"], counted["trials"]
-    roles = _ENOUGH.get(gate.metric)
-    return None if roles is None else (sum(counted[r] for r in roles[0]), sum(counted[r] for r in roles[1]))

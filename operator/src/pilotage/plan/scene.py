@@ -27,6 +27,7 @@ from pilotage.api.types import (
     WaveRecord,
 )
 from pilotage.gate import Analysis, GateSpecError
+from pilotage.plan.counting import disagreements
 from pilotage.plan.decision import Event
 from pilotage.plan.observed import ClusterView, Fresh, NotSynced, Observed, Refused, Unreachable
 from pilotage.plan.placement import placed_clusters
@@ -119,7 +120,9 @@ def _analysis(spec: DeploymentSpec) -> tuple[Analysis | None, tuple[str, ...]]:
     if not spec.gates:
         return None, ()
     try:
-        return _from_spec(spec, spec.gates), ()
+        analysis = _from_spec(spec, spec.gates)
+        problems = disagreements(analysis)
+        return None if problems else analysis, problems
     except GateSpecError as error:
         return None, tuple(str(problem) for problem in error.problems)
 
