@@ -85,7 +85,9 @@ def finish(
     """From a fitted model to everything on disk; the test rows are opened here, after every choice."""
     pipeline = serving_form(selected.fitted)
     test = sealed.open()
-    rows = parity_rows(parts.train.rows, np.vstack([test.rows, parts.holdback.rows]), config.split.seed)
+    categorical = [i for i, column in enumerate(table.columns) if column.is_categorical]
+    held_out = np.vstack([test.rows, parts.holdback.rows])
+    rows = parity_rows(parts.train.rows, held_out, config.split.seed, categorical)
     exported = export(pipeline, rows, decision=selected.decision, wanted=config.backend)
     outcome = assess(config, table, parts, test, selected, pipeline, exported)
     document = _document(config, table, parts, selected, exported, outcome, quality)

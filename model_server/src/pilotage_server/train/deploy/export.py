@@ -9,7 +9,7 @@ serves. Measured: skl2onnx 1.20 drops thresholds silently and moves scaled fores
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ RANDOM_ROWS = 2_000
 ONNX_FILE = "model.onnx"
 SKOPS_FILE = "model.skops"
 _OPSET = 17
+_GAPS = 0.1
 _INPUTS = {BackendKind.ONNX_F64: DoubleTensorType, BackendKind.ONNX_F32: FloatTensorType}
 
 
@@ -89,11 +90,26 @@ def export(pipeline: Pipeline, rows: NDArray[np.float64], *, decision: Decision,
     )
 
 
-def parity_rows(train: NDArray[np.float64], held_out: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Rows to judge parity on: held-out ones, and random ones from the range of training, [n, F]."""
+def parity_rows(
+    train: NDArray[np.float64], held_out: NDArray[np.float64], seed: int, categorical: Sequence[int] = ()
+) -> NDArray[np.float64]:
+    """Rows to judge parity on: held-out ones, and random ones from the range of training, [n, F].
+
+    Random categories are codes that training had; a column with gaps there has some here.
+    """
     rng = np.random.default_rng(seed)
-    low, high = train.min(axis=0), train.max(axis=0)
-    return np.vstack([held_out, rng.uniform(low, high, size=(RANDOM_ROWS, train.shape[1]))])
+    gaps = np.isnan(train)
+    low = np.where(gaps, np.inf, train).min(axis=0, initial=np.inf)
+    high = np.where(gaps, -np.inf, train).max(axis=0, initial=-np.inf)
+    empty = low > high
+    low[empty], high[empty] = 0.0, 0.0
+    drawn = rng.uniform(low, high, size=(RANDOM_ROWS, train.shape[1]))
+    for column in categorical:
+        known = np.unique(train[~gaps[:, column], column])
+        drawn[:, column] = rng.choice(known, size=RANDOM_ROWS) if len(known) else np.nan
+    for column in np.flatnonzero(gaps.any(axis=0)):
+        drawn[rng.random(RANDOM_ROWS) < _GAPS, column] = np.nan
+    return np.vstack([held_out, drawn])
 
 
 def _attempt(

@@ -71,8 +71,8 @@ def _plan(gates: Sequence[PlannedGate], wishes: Wishes) -> list[str]:
     slowest = max(gates, key=lambda gate: gate.labels)
     share = wishes.weights[-1] / 100
     lines = [
-        f"# Slowest gate: {slowest.spec['name']}, {_labels(slowest.labels)} at weight {wishes.weights[-1]}, if the canary "
-        "is as good as its test and stable is like it.",
+        f"# Slowest gate: {slowest.spec['name']}, {_labels(slowest.labels)} at weight {wishes.weights[-1]}, if the "
+        "canary is as good as its test and stable is like it.",
     ]
     if wishes.labels_per_day and math.isfinite(slowest.labels):
         days = slowest.labels / (wishes.labels_per_day * share)

@@ -1,0 +1,165 @@
+"""What is fitted is what serves: every estimator, with gaps, categories, samplers and calibration."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pilotage_server.bundle import load, open_source, read_trusted_keys
+from pilotage_server.train.config import Calibration, Candidate, FeatureSelection, Imbalance, Preparation
+from pilotage_server.train.data import load as load_table
+from pilotage_server.train.models.catalogue import PARAMETERS
+from pilotage_server.train.models.fitting import Variant, fit
+from pilotage_server.train.models.folds import Rows
+from pilotage_server.train.models.pipeline import Blueprint, Columns
+from pilotage_server.train.models.recipes import RECIPES
+from pilotage_server.train.models.serving import serving_form
+from support.serving import Keys, a_config, train_config
+from support.tables import a_credit_config, a_credit_file
+
+FAST: dict[str, dict[str, Any]] = {
+    "random-forest": {"n_estimators": 5},
+    "extra-trees": {"n_estimators": 5},
+    "hist-gradient-boosting": {"max_iter": 5},
+    "mlp": {"hidden_layer_sizes": [4], "max_iter": 2_000},
+    "naive-bayes": {},
+}
+
+
+def a_variant(estimator: str = "logistic-regression", **parts: Any) -> Variant:
+    """A variant for the wine table."""
+    candidate = Candidate(name="it", estimator=estimator, params=FAST.get(estimator, {}), scale="standard", seed=3)
+    blueprint = Blueprint(
+        candidate=candidate,
+        columns=Columns(numeric=tuple(range(13)), categorical=()),
+        preparation=Preparation(),
+        selection=parts.get("selection", FeatureSelection()),
+        imbalance=parts.get("imbalance", Imbalance.NONE),
+    )
+    return Variant(blueprint=blueprint, calibration=parts.get("calibration", Calibration(folds=3)))
+
+
+@pytest.fixture(scope="module")
+def wine() -> Rows:
+    table = load_table("wine")
+    return Rows(values=table.rows, labels=table.labels)
+
+
+def test_the_catalogue_and_the_recipes_name_the_same_estimators() -> None:
+    assert set(PARAMETERS) == set(RECIPES)
+
+
+@pytest.mark.parametrize("estimator", sorted(set(PARAMETERS) - {"dummy"}))
+def test_every_estimator_gives_probabilities_without_a_warning_of_the_future(estimator: str, wine: Rows) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        fitted = fit(a_variant(estimator), {}, wine)
+
+    probabilities = fitted.predict_proba(wine.values)
+    assert probabilities.shape == (178, 3)
+    assert np.allclose(probabilities.sum(axis=1), 1.0)
+    assert (probabilities.argmax(axis=1) == wine.labels).mean() > 0.8
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic", "temperature"])
+@pytest.mark.parametrize("imbalance", [Imbalance.NONE, Imbalance.SMOTE, Imbalance.UNDERSAMPLE], ids=str)
+def test_the_serving_form_answers_as_the_fitted_estimator_does(method: str, imbalance: Imbalance, wine: Rows) -> None:
+    fitted = fit(a_variant(imbalance=imbalance, calibration=Calibration(method=method, folds=3)), {}, wine)
+
+    served = serving_form(fitted)
+
+    assert [name for name, _ in served.steps] == ["scale", "classify"]
+    assert np.allclose(served.predict_proba(wine.values), fitted.predict_proba(wine.values), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["variance", "k-best", "rfe", "from-model"])
+def test_selection_happens_inside_the_pipeline(method: str, wine: Rows) -> None:
+    fitted = fit(a_variant(selection=FeatureSelection(method=method, keep=0.4)), {}, wine)
+
+    kept = fitted[:-1].transform(wine.values).shape[1]
+
+    assert kept == (13 if method == "variance" else pytest.approx(5, abs=1))
+
+
+def test_only_what_a_fold_trains_on_is_resampled(wine: Rows) -> None:
+    """A sampler that saw validation rows would leak them; a calibrated one must see each row's own class share."""
+    few = wine.take(np.sort(np.r_[np.flatnonzero(wine.labels == 0)[:12], np.flatnonzero(wine.labels == 1)]))
+    plain = fit(a_variant(), {}, few).predict_proba(few.values)[:, 0].mean()
+    sampled = fit(
+        a_variant(imbalance=Imbalance.OVERSAMPLE, calibration=Calibration(method="sigmoid", folds=3)), {}, few
+    )
+
+    share = float((few.labels == 0).mean())
+    assert sampled.predict_proba(few.values)[:, 0].mean() == pytest.approx(share, abs=0.05)
+    assert plain == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize("encode", ["one-hot", "target"])
+def test_gaps_and_categories_serve_through_the_parity_gate(encode: str, tmp_path: Path, keys: Keys) -> None:
+    path = a_credit_file(tmp_path / "credit.csv")
+
+    result = train_config(a_credit_config(path, prepare={"encode": encode}), tmp_path / "run", keys).document
+
+    loaded = load(open_source(tmp_path / "run" / "oci"), trust=read_trusted_keys(keys.public_dir))
+    assert loaded.manifest.data["categories"] == {"job": ["clerk", "driver", "nurse"]}
+    assert loaded.manifest.data["missing"] == ["income"]
+    assert result["metrics"]["rocAuc"]["macro"]["value"] > 0.7
+    with_gap = np.array([[np.nan, 30.0, 1.0], [50.0, 20.0, 0.0]])
+    assert np.isfinite(loaded.predictor.probabilities(with_gap)).all()
+
+
+def test_the_reference_bins_and_slices_are_in_the_manifest(tmp_path: Path) -> None:
+    path = a_credit_file(tmp_path / "credit.csv", region=["north", "south"] * 120)
+    data = {"csv": {"path": str(path), "target": "defaulted"}, "columns": {"attributes": ["region"]}}
+
+    train_config(a_credit_config(path, data=data), tmp_path / "run")
+
+    manifest = load(open_source(tmp_path / "run" / "bundle"), trust=_anyone()).manifest
+    assert {bins.feature for bins in manifest.reference} == {"income", "debt", "job"}
+    assert all(sum(bins.counts) == 180 for bins in manifest.reference)
+    assert [(one.name, one.values) for one in manifest.slices] == [("region", ("north", "south"))]
+
+
+def test_parquet_trains_like_csv(tmp_path: Path) -> None:
+    from arro3.core import Array, DataType, Table
+    from arro3.io import write_parquet
+
+    path = a_credit_file(tmp_path / "credit.csv")
+    heads, *lines = [line.split(",") for line in path.read_text().splitlines()]
+    columns: dict[str, Any] = {}
+    for name, cells in zip(heads, zip(*lines, strict=True), strict=True):
+        if name in ("income", "debt"):
+            columns[name] = Array([float(cell) if cell else None for cell in cells], type=DataType.float64())
+        else:
+            columns[name] = Array(list(cells), type=DataType.string())
+    write_parquet(Table.from_pydict(columns), str(tmp_path / "credit.parquet"))
+    parquet = {"parquet": {"path": str(tmp_path / "credit.parquet"), "target": "defaulted"}}
+
+    from_parquet = train_config(a_credit_config(path, data=parquet), tmp_path / "parquet").document
+    from_csv = train_config(a_credit_config(path), tmp_path / "csv").document
+
+    assert from_parquet["metrics"] == from_csv["metrics"]
+
+
+def test_a_cost_rule_of_three_classes_serves(tmp_path: Path, keys: Keys) -> None:
+    config = a_config(
+        {"name": "iris", "data": {"dataset": "iris"}, "model": {"estimator": "logistic-regression"}},
+        costs={"virginica": {"versicolor": 10, "setosa": 10}, "versicolor": {"virginica": 1, "setosa": 1}},
+        decision={"rule": "least-cost"},
+    )
+
+    train_config(config, tmp_path / "run", keys)
+
+    manifest = load(open_source(tmp_path / "run" / "oci"), trust=read_trusted_keys(keys.public_dir)).manifest
+    unsure = np.array([[0.0, 0.8, 0.2]])
+    assert manifest.classes[int(manifest.decision.decide(unsure)[0])] == "virginica"
+
+
+def _anyone() -> Any:
+    from pilotage_server.bundle import AnySigner
+
+    return AnySigner()
