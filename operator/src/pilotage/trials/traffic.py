@@ -19,6 +19,9 @@ from pilotage.trials.worlds import HARD_CLIENTS, Law, World
 
 ARMS: Final = ("stable", "canary")
 
+HISTORY_PARTS: Final = 30
+"""As the operator reads it."""
+
 Counts = dict[str, Any]
 Cohort = dict[str, dict[str, Counts]]
 """`{cluster: {arm: counts}}` of the predictions between two looks."""
@@ -33,13 +36,16 @@ class Stream:
         self._scored = sorted({name for q in world.questions for name in _classes_scored(q, world.setting)})
 
     def history(self) -> dict[str, list[Counts]]:
-        """Stable's labelled predictions before the rollout, per cluster."""
+        """Stable's labelled predictions before the rollout, per cluster, in parts between which bursts show."""
         setting, laws = self._world.setting, self._world.laws[0]
-        return {
-            name: [self._labelled(laws[name]["stable"], setting.history * share / setting.label_share, hardness=None)]
-            for name, share in self._world.clusters.items()
-            if setting.history > 0
-        }
+        found: dict[str, list[Counts]] = {}
+        for name, share in self._world.clusters.items():
+            requests = setting.history * share / setting.label_share / HISTORY_PARTS
+            parts = HISTORY_PARTS if requests > 0 else 0
+            found[name] = [
+                self._labelled(laws[name]["stable"], requests, self._share_of_hard(requests)) for _ in range(parts)
+            ]
+        return found
 
     def cohort(self, look: int, step: int) -> Cohort:
         """What both arms predicted between the look before and this one."""
@@ -56,10 +62,10 @@ class Stream:
                 found[name][arm] = self._labelled(laws[name][arm], expected, hardness)
         return found
 
-    def _labelled(self, law: Law, requests: float, hardness: float | None) -> Counts:
+    def _labelled(self, law: Law, requests: float, hardness: float) -> Counts:
         """One arm's counts: confusion of the labelled rows, rows served, and what single gates need besides."""
         world, rng = self._world, self._rng
-        setting, rows = world.setting, law.at(HARD_CLIENTS if hardness is None else hardness)
+        setting, rows = world.setting, law.at(hardness)
         classes = law.model.classes
         told = [setting.label_share * self._is_labelled(name) for name in classes]
         chances = [setting.shares[a] * p for a, row in zip(classes, rows, strict=True) for p in row]
@@ -131,10 +137,17 @@ class Stream:
             return HARD_CLIENTS
         until, hardness = self._hardness.get((cluster, arm), (look, 0.0))
         if look >= until:
-            connections = max(1, round(requests / sticky))
-            hardness = binomial(self._rng, connections, HARD_CLIENTS) / connections
+            hardness = self._share_of_hard(requests)
             self._hardness[cluster, arm] = (look + max(1, round(sticky / max(requests, 1e-9))), hardness)
         return hardness
+
+    def _share_of_hard(self, requests: float) -> float:
+        """Of the clients of so many requests: drawn per connection if clients stick, else their mean."""
+        sticky = self._world.scenario.sticky_requests
+        if not sticky:
+            return HARD_CLIENTS
+        connections = max(1, round(requests / sticky))
+        return binomial(self._rng, connections, HARD_CLIENTS) / connections
 
 
 def _classes_scored(question: Question, setting: Setting) -> Sequence[str]:
