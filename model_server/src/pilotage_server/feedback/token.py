@@ -22,7 +22,7 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.keys import Key, KeyRing
@@ -195,27 +195,42 @@ def open_token(text: str, ring: KeyRing) -> Token | Forged:
     key = ring.get(kid)
     if key is None or not _proven(raw, key):
         return Forged(claimed_cluster=cluster, kid=kid, kid_known=key is not None)
+    try:
+        contents = _contents(raw[:-MAC_BYTES], at, rows, flags, version)
+    except IndexError:
+        contents = {}
+    if not contents:  # only a holder of the key can bring it about: a server that writes tokens in another way
+        raise Unreadable("signed, but not laid out as this server writes tokens")
+    return Token(revision=revision, cluster=cluster, issued_ms=issued_ms, nonce=nonce, **contents)
+
+
+def _contents(body: bytes, at: int, rows: int, flags: int, version: int) -> dict[str, Any]:
+    """What stands behind the names; nothing if the length is not exactly right. Raises IndexError if cut short."""
     request, slices = b"", b""
     if flags & FLAG_REQUEST:
-        request, at = raw[at : at + REQUEST_BYTES], at + REQUEST_BYTES
+        request, at = body[at : at + REQUEST_BYTES], at + REQUEST_BYTES
     if flags & FLAG_SLICES:
-        slices, at = raw[at + 1 : at + 1 + raw[at]], at + 1 + raw[at]
-    predicted = raw[at : at + rows]
+        slices, at = body[at + 1 : at + 1 + body[at]], at + 1 + body[at]
+    predicted, at = body[at : at + rows], at + rows
     classes, probabilities = 0, tuple[bytes, ...]()
     if flags & FLAG_PROBABILITIES:
-        classes, probabilities = _probabilities(raw, at + rows, rows, version)
-    return Token(
-        revision=revision,
-        cluster=cluster,
-        issued_ms=issued_ms,
-        nonce=nonce,
-        predicted=predicted,
-        classes=classes,
-        probabilities=probabilities,
-        audit=bool(flags & FLAG_AUDIT),
-        request=request,
-        slices=slices,
-    )
+        # Version 1 wrote one byte per class whatever their number; where that is another form, the label counts alone.
+        classes, at = body[at], at + 1
+        width = classes if version == OLD_VERSION else row_bytes(classes)
+        probabilities = tuple(body[start : start + width] for start in range(at, at + rows * width, max(width, 1)))
+        at += rows * width
+        if version == OLD_VERSION and not 2 < classes <= MANY_CLASSES:
+            classes, probabilities = 0, ()
+    if at != len(body) or not predicted:
+        return {}
+    return {
+        "predicted": predicted,
+        "classes": classes,
+        "probabilities": probabilities,
+        "audit": bool(flags & FLAG_AUDIT),
+        "request": request,
+        "slices": slices,
+    }
 
 
 def _proven(raw: bytes, key: Key) -> bool:
@@ -230,14 +245,6 @@ def _name(raw: bytes, at: int) -> tuple[str, int]:
     if not name or end > len(raw) - MAC_BYTES or not name.isascii():
         raise Unreadable("token cut short or altered")
     return name.decode("ascii"), end
-
-
-def _probabilities(raw: bytes, at: int, rows: int, version: int) -> tuple[int, tuple[bytes, ...]]:
-    classes = raw[at]
-    if version == OLD_VERSION and not 2 < classes <= MANY_CLASSES:
-        return 0, ()  # another form; the label counts without them
-    width = row_bytes(classes)
-    return classes, tuple(raw[at + 1 + row * width : at + 1 + (row + 1) * width] for row in range(rows))
 
 
 def _encode(raw: bytes) -> str:
