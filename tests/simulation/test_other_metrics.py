@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pilotage.kube import Key
-from pilotage.kube.resources import CONFIG_MAPS
+from pilotage.kube.resources import CONFIG_MAPS, STATEFUL_SETS
 from support.simworld import V1, V2, V3, SimWorld, a_deployment, confusion
 from support.virtual_time import virtually
 
@@ -91,3 +91,29 @@ async def test_pods_without_the_counter_that_a_gate_needs_are_missing_metrics_an
         world.apply(gated_on(latency, V2))
         await world.sees(lambda: world.holds("MetricsAvailable", "False", "CountersMissing"), within_s=300)
         assert world.outcome() == ""
+
+
+@virtually
+async def test_another_volume_makes_the_collector_anew_and_nothing_else() -> None:
+    world = a_world()
+    collector, feedback = Key("models", "digits-collector"), QUICK["feedback"]
+
+    def claims(name: str) -> list[str]:
+        found = world.members[name].state.find(STATEFUL_SETS, collector)
+        templates = found["spec"].get("volumeClaimTemplates", []) if found is not None else []
+        return [claim["spec"]["resources"]["requests"]["storage"] for claim in templates]
+
+    async with world.running():
+        world.apply(gated_on(ERRORS, V1))
+        await world.promoted(within_s=60)
+        before = len(world.log.calls)
+        for size in ("1Gi", "2Gi"):
+            manifest = gated_on(ERRORS, V1)
+            manifest["spec"]["feedback"] = {**feedback, "storage": {"size": size}}
+            world.apply(manifest)
+            await world.sees(lambda size=size: all(claims(name) == [size] for name in ("aws", "gcp")), within_s=60)
+        await world.sees(lambda: world.holds("Promoted"), within_s=60)
+        calls = [call for call in world.log.calls[before:] if call.is_write and call.cluster != "hub"]
+        deleted = {(call.cluster, call.resource) for call in calls if call.verb == "delete"}
+        assert deleted == {("aws", "statefulsets"), ("gcp", "statefulsets")}
+        assert not [call for call in calls if call.resource == "deployments"]
