@@ -16,8 +16,8 @@ from pilotage_server.feedback import (
     Result,
     open_feedback,
 )
-from pilotage_server.feedback import forwarder as forwarding
 from pilotage_server.feedback import exchange as linking
+from pilotage_server.feedback import forwarder as forwarding
 from pilotage_server.feedback.registration import LONGEST_RETRY_S, refresh_keys, retry_delay_s
 from support.feedback import (
     REVISION,
