@@ -65,3 +65,13 @@ def test_settings_and_keys(flags: list[str], env: dict[str, str], code: int, mes
     assert ended.returncode == code
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_model_with_more_series_than_a_scrape_should_hold(iris: Path, feedback_keys: Path) -> None:
+    command = serve_command(iris / "bundle", "--allow-unsigned", "--feedback-key-dir", str(feedback_keys))
+
+    ended = run(command, PILOTAGE_CLUSTER="aws", PILOTAGE_SERVER_MAX_SERIES="100")
+
+    assert ended.returncode == 2
+    assert "this model would export" in ended.stderr.splitlines()[-1]
+    assert "more than 100; raise PILOTAGE_SERVER_MAX_SERIES" in ended.stderr.splitlines()[-1]

@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
 
 
 def test_reports_all_mistakes_together() -> None:
-    env = {"PILOTAGE_SERVER_MAX_ROWS": "0", "PILOTAGE_SERVER_DRAIN": "1", "PILOTAGE_BUNDLE_KEY_DIR": "/keys"}
+    env = {"PILOTAGE_SERVER_MAX_ROWS": "0", "PILOTAGE_SERVER_DRAIN_SECOND": "1", "PILOTAGE_BUNDLE_KEY_DIR": "/keys"}
 
     with pytest.raises(SettingsRefused) as refused:
         read_settings({**GOOD, "DRAIN_SECONDS": "-1"}, env)
@@ -38,7 +38,7 @@ def test_reports_all_mistakes_together() -> None:
     assert str(refused.value).splitlines() == [
         "PILOTAGE_SERVER_MAX_ROWS: '0' is not a whole number from 1 to 65535",
         "--drain-seconds: '-1' is not a number of seconds from 0 to 99999",
-        "PILOTAGE_SERVER_DRAIN: unknown setting; did you mean 'PILOTAGE_SERVER_DRAIN_SECONDS'?",
+        "PILOTAGE_SERVER_DRAIN_SECOND: unknown setting; did you mean 'PILOTAGE_SERVER_DRAIN_SECONDS'?",
         "--allow-unsigned: contradicts the bundle keys that are given; leave one of them out",
     ]
 

@@ -46,7 +46,8 @@ def serve(
     """Serve a bundle over the Open Inference Protocol V2.
 
     Every option is also a variable PILOTAGE_SERVER_<OPTION>; so are MAX_BODY_BYTES, MAX_ROWS, MAX_QUEUE_ROWS,
-    BATCH_ROWS, CONNECTION_REQUESTS, CONNECTION_SECONDS, IDLE_SECONDS, FINISH_SECONDS and LAST_SCRAPE_SECONDS.
+    MAX_SERIES, BATCH_ROWS, CONNECTION_REQUESTS, CONNECTION_SECONDS, IDLE_SECONDS, FINISH_SECONDS and
+    LAST_SCRAPE_SECONDS.
     """
     # Imported here: `collect` needs neither NumPy's nor ONNX Runtime's start-up time.
     from pilotage_server.bundle import Refused

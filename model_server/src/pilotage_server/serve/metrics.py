@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from pilotage_server.serve.errors import Reason
 from pilotage_server.serve.model import Predictions, ServedModel
+from pilotage_server.serve.settings import SettingsRefused
 
 CODES: Final = (200, 400, 404, 405, 408, 413, 415, 500, 503)
 _DURATIONS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -91,3 +92,15 @@ class ServerMetrics:
     def observe_rejected(self, reason: Reason) -> None:
         """Count one infer request that was the client's fault, or too much."""
         self._rejected[reason].inc()
+
+
+def check_series(registry: CollectorRegistry, most: int) -> None:
+    """Raise `SettingsRefused` where a scrape would hold more than `most` series, naming what there is most of."""
+    sizes = {family.name: len(family.samples) for family in registry.collect()}
+    if sum(sizes.values()) > most:
+        largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
+        shown = ", ".join(f"{name} {sizes[name]}" for name in largest)
+        raise SettingsRefused(
+            f"--max-series: this model would export {sum(sizes.values())} series ({shown}), more than {most}; "
+            "raise PILOTAGE_SERVER_MAX_SERIES, or train with fewer reference features"
+        )

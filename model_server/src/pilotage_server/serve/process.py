@@ -37,7 +37,7 @@ from pilotage_server.serve.batcher import Batcher
 from pilotage_server.serve.explain import Explainer
 from pilotage_server.serve.inference import Inference
 from pilotage_server.serve.lifecycle import Lifecycle, Phase
-from pilotage_server.serve.metrics import ServerMetrics
+from pilotage_server.serve.metrics import ServerMetrics, check_series
 from pilotage_server.serve.model import ServedModel, name_model
 from pilotage_server.serve.protocol import Listener
 from pilotage_server.serve.settings import Connections, ServeSettings, SettingsRefused
@@ -98,6 +98,7 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
         metrics.registry.register(drift)
     for counters in feedback.metrics if feedback else ():
         metrics.registry.register(counters)
+    check_series(metrics.registry, settings.limits.series)
     inference = Inference(batcher, feedback.issuer if feedback else None)
     app = DataApp(
         model,

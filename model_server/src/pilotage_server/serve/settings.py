@@ -25,12 +25,13 @@ class SettingsRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a client may ask for: bytes of a body, rows of a request, rows waiting in all."""
+    """What a client may ask for: bytes of a body, rows of a request, rows waiting in all; and series of a scrape."""
 
     body_bytes: int = 8 * 2**20
     rows: int = 4_096
     queue_rows: int = 16_384
     batch_rows: int = 256
+    series: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class ServeSettings:
 _KNOWN: Final = frozenset(
     {
         "BUNDLE", "HOST", "PORT", "ADMIN_PORT", "GRPC_PORT", "BUNDLE_KEY_DIR", "FEEDBACK_KEY_DIR", "ALLOW_UNSIGNED",
-        "EXPLAIN", "THREADS", "MAX_BODY_BYTES", "MAX_ROWS", "MAX_QUEUE_ROWS", "BATCH_ROWS",
+        "EXPLAIN", "THREADS", "MAX_BODY_BYTES", "MAX_ROWS", "MAX_QUEUE_ROWS", "MAX_SERIES", "BATCH_ROWS",
         "CONNECTION_REQUESTS", "CONNECTION_SECONDS", "IDLE_SECONDS",
         "DRAIN_SECONDS", "FINISH_SECONDS", "LAST_SCRAPE_SECONDS",
     }
@@ -113,6 +114,7 @@ def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Se
             rows=reader.whole("MAX_ROWS", Limits().rows, low=1, high=65_535),
             queue_rows=reader.whole("MAX_QUEUE_ROWS", Limits().queue_rows, low=1, high=10**7),
             batch_rows=reader.whole("BATCH_ROWS", Limits().batch_rows, low=1, high=10**6),
+            series=reader.whole("MAX_SERIES", Limits().series, low=100, high=10**7),
         ),
         connections=Connections(
             requests=reader.whole("CONNECTION_REQUESTS", Connections().requests, low=1, high=10**9),
@@ -196,7 +198,8 @@ class _Reader:
         for name in sorted(self._env):
             key = name.removeprefix(PREFIX)
             if name.startswith(PREFIX) and key not in _KNOWN and not _SERVICE_LINK.fullmatch(name):
-                hint = nearest(name, sorted(PREFIX + known for known in _KNOWN))
+                # Compared without the prefix: with it every name resembles every other.
+                hint = nearest(key, sorted(_KNOWN)).replace("'", f"'{PREFIX}", 1)
                 self._mistakes.append(f"{name}: unknown setting; {hint}")
         if settings.bundle == Path():
             self._mistakes.append("--bundle: is missing; name the folder or OCI layout of the model")
