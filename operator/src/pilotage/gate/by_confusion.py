@@ -65,6 +65,10 @@ class ConfusionStatistic:
             return None
         return Reading(value=plain.value, variance=max(plain.variance, tilted.variance))
 
+    def forgiving(self, strata: Strata, plain: Reading) -> Reading | None:
+        """As it is."""
+        return plain
+
     def with_one_more_error(self, strata: Strata, plain: Reading) -> Reading | None:
         """The plain estimate; the variance with one more error in each row, spread over its columns and the mix."""
         guarded = self.plain([(weight, _one_more(cells, self.classes, weight)) for weight, cells in strata])

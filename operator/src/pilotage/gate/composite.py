@@ -191,7 +191,7 @@ class CompositeTest:
         if not self.compares and look.turned:
             everything = self.distances(self.scopes[0], self._sums(look.after))
         fails = tuple(
-            fail if distances is None else replace(fail, standing=Weighed.of(distances.plain))
+            fail if distances is None else replace(fail, standing=Weighed.of(distances.forgiving))
             for fail, distances in zip(state.fails, found, strict=True)
         )
         passes = everything is not None

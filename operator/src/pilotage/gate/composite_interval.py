@@ -62,7 +62,7 @@ def pooled_difference(
         return None
     scale = test.first_effect(None)
     effects = grid(scale, test.reach, passing=True), grid(scale, test.reach, passing=False)
-    shown, passing = Weighed.of(look.plain), Weighed.of(look.cautious)
+    shown, passing = Weighed.of(look.forgiving), Weighed.of(look.cautious)
     return _difference(gate, test, shown, passing, effects, alpha=alpha, beta=beta)
 
 

@@ -1,7 +1,7 @@
 """How far a smooth metric lies from its boundary, and how surely: what the Gaussian engine bets on.
 
 A *statistic* is a metric as a smooth function of counts in several strata, mixed with fixed weights. A *look* is its
-distance to the boundary with a variance, twice: cautiously for the pass side, plainly for the fail side. The plain
+distance to the boundary with a variance, twice: cautiously for the pass side, forgivingly for the fail side. The plain
 delta-method variance is unsafe for promoting: with no error seen yet it is 0, and simulated false promotion reaches
 26–31 %. So the pass side sees the canary as if it stood on the boundary, or with one more of the worst outcomes.
 Knows no gate, no cluster and no time. Source: statistics.md §3.
@@ -59,6 +59,11 @@ class Statistic(Protocol):
         None as target: with one more of the worst outcomes.
         """
 
+    def forgiving(self, strata: Strata, plain: Reading) -> Reading | None:
+        """The canary as the fail side reads it: plainly, or with one more of the best outcomes where few labels err
+        low more often than their variance says.
+        """
+
     def with_one_more_error(self, strata: Strata, plain: Reading) -> Reading | None:
         """Stable, read cautiously: its plain reading, with the variance after one more error."""
 
@@ -73,10 +78,10 @@ class Distance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """``cautious`` is what the pass side sees, ``plain`` what the fail side sees."""
+    """``cautious`` is what the pass side sees, ``forgiving`` what the fail side sees."""
 
     cautious: Distance
-    plain: Distance
+    forgiving: Distance
 
 
 def against_limit(statistic: Statistic, canary: Strata, limit: float) -> Look | None:
@@ -84,11 +89,12 @@ def against_limit(statistic: Statistic, canary: Strata, limit: float) -> Look | 
     if not statistic.is_ripe(canary):
         return None
     plain, cautious = statistic.plain(canary), statistic.as_if_at(canary, limit)
-    if plain is None or cautious is None:
+    forgiving = None if plain is None else statistic.forgiving(canary, plain)
+    if cautious is None or forgiving is None:
         return None
     return _look(
         Distance(value=cautious.value - limit, variance=cautious.variance),
-        Distance(value=plain.value - limit, variance=plain.variance),
+        Distance(value=forgiving.value - limit, variance=forgiving.variance),
     )
 
 
@@ -103,21 +109,21 @@ def against_stable(statistic: Statistic, canary: Strata, stable: Strata, bound: 
     # Where both would stand if the canary were exactly that much worse, given what both have shown.
     target = (n0 * theirs.value + n1 * (ours.value - bound)) / (n0 + n1) + bound
     cautious, careful = statistic.as_if_at(canary, target), statistic.with_one_more_error(stable, theirs)
-    if cautious is None or careful is None:
+    forgiving = statistic.forgiving(canary, ours)
+    if cautious is None or careful is None or forgiving is None:
         return None
     return _look(
         Distance(value=cautious.value - careful.value - bound, variance=cautious.variance + careful.variance),
-        Distance(value=ours.value - theirs.value - bound, variance=ours.variance + theirs.variance),
+        Distance(value=forgiving.value - theirs.value - bound, variance=forgiving.variance + theirs.variance),
     )
 
 
-def _look(cautious: Distance, plain: Distance) -> Look:
-    # On the good side of the boundary the plain variance is the one that errs low; the fail side then pays for
-    # nothing it has not seen, and a spotless record does not count as infinitely good.
-    variance = plain.variance if plain.value < 0 else max(plain.variance, cautious.variance)
+def _look(cautious: Distance, forgiving: Distance) -> Look:
+    # For the fail side too, a spotless record is not infinitely good.
+    variance = max(forgiving.variance, cautious.variance, LEAST_VARIANCE)
     return Look(
         cautious=Distance(value=cautious.value, variance=max(cautious.variance, LEAST_VARIANCE)),
-        plain=Distance(value=plain.value, variance=max(variance, LEAST_VARIANCE)),
+        forgiving=Distance(value=forgiving.value, variance=variance),
     )
 
 
