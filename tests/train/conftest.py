@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from threadpoolctl import threadpool_limits
 
 from support.serving import Keys, make_keys
 
@@ -11,3 +14,10 @@ from support.serving import Keys, make_keys
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """A key pair that lasts for the session."""
     return make_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Fits of a hundred rows lose more to threads than they gain."""
+    with threadpool_limits(limits=1):
+        yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,9 @@ PLANTED: dict[str, tuple[str, Any, str]] = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_column_ends_the_run_with_its_own_exit_code(name: str, tmp_path: Path) -> None:
     column, make, message = PLANTED[name]
-    values: Sequence[Any] = make(a_credit_file(tmp_path / "plain.csv"))
+    values: dict[str, Any] = {column: make(a_credit_file(tmp_path / "plain.csv"))}
     config = tmp_path / "credit.yaml"
-    config.write_text(yaml.safe_dump(a_credit_config(a_credit_file(tmp_path / "credit.csv", **{column: values}))))
+    config.write_text(yaml.safe_dump(a_credit_config(a_credit_file(tmp_path / "credit.csv", **values))))
 
     ended = CliRunner().invoke(app, ["train", str(config), "--out", str(tmp_path / "run")])
 
@@ -95,7 +94,7 @@ def test_groups_on_both_sides_of_the_split_end_the_run_and_a_group_split_keeps_t
     path = a_credit_file(tmp_path / "credit.csv", household=[i // 4 for i in range(ROWS)])
     data = {"csv": {"path": str(path), "target": "defaulted"}, "columns": {"group": "household"}}
 
-    with pytest.raises(QualityFailed, match="group-overlap: .* test rows belong to groups that are also in training"):
+    with pytest.raises(QualityFailed, match=r"group-overlap: .* test rows belong to groups that are also in training"):
         train_config(a_credit_config(path, data=data), tmp_path / "random")
     grouped = train_config(
         a_credit_config(path, data=data, split={"seed": 3, "test": 0.25, "by": "group"}), tmp_path / "grouped"

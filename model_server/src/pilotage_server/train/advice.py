@@ -130,7 +130,7 @@ def _used(use: Use, rare: str, common: str) -> list[Advice]:
                 Advice(
                     metric="precision",
                     label=rare,
-                    reason=f"an alarm that is usually false is soon ignored: precision of {rare} says how many are true",
+                    reason=f"an alarm that is usually false is soon ignored: precision of {rare} counts the true",
                 ),
                 Advice(
                     metric="recall", label=rare, reason=f"and an alarm that never rings is useless: recall of {rare}"

@@ -11,6 +11,7 @@ from pilotage_server.bundle.commands import pull_command, push_command
 from pilotage_server.feedback.cli import feedback_command
 from pilotage_server.train.commands import bundles, deploying
 from pilotage_server.train.commands.ending import HELP
+from pilotage_server.train.commands.retrain import retrain_command
 from pilotage_server.train.commands.train import train_command
 
 app = typer.Typer(
@@ -31,9 +32,10 @@ app.command("export")(bundles.export_command)
 app.command("advise")(deploying.advise_command)
 app.command("manifest")(deploying.manifest_command)
 app.command("report")(deploying.report_command)
+app.command("feedback")(feedback_command)
+app.command("retrain")(retrain_command)
 app.command("push")(push_command)
 app.command("pull")(pull_command)
-app.command("feedback")(feedback_command)
 
 
 def main() -> None:

@@ -107,8 +107,7 @@ def parity_rows(
     for column in categorical:
         known = np.unique(train[~gaps[:, column], column])
         drawn[:, column] = rng.choice(known, size=RANDOM_ROWS) if len(known) else np.nan
-    for column in np.flatnonzero(gaps.any(axis=0)):
-        drawn[rng.random(RANDOM_ROWS) < _GAPS, column] = np.nan
+    drawn[(rng.random(drawn.shape) < _GAPS) & gaps.any(axis=0)] = np.nan
     return np.vstack([held_out, drawn])
 
 

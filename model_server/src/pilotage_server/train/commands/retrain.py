@@ -1,0 +1,58 @@
+"""`pilotage-model retrain`: a challenger from feedback, written only if it is proven better than the champion."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pilotage_server.bundle.signature import read_signing_key
+from pilotage_server.train.commands.ending import Exit, fail, refusals
+from pilotage_server.train.commands.train import tell
+
+
+def retrain_command(
+    config: Annotated[Path, typer.Argument(help="Training configuration (YAML) of the champion.")],
+    champion: Annotated[Path, typer.Option(help="The bundle that serves now: folder, OCI layout, or LAYOUT@sha256:…")],
+    from_feedback: Annotated[Path, typer.Option(help="Payload log: JSON lines with token, time, rows.")],
+    labels: Annotated[Path, typer.Option(help="Labels as posted: CSV or JSON lines with token, row, label.")],
+    out: Annotated[Path, typer.Option(help="Folder for the new bundle, if there is one.")],
+    later_share: Annotated[
+        float, typer.Option(min=0.1, max=0.9, help="Share of the labelled rows, the latest, that judge.")
+    ] = 0.4,
+    only_if: Annotated[str, typer.Option(help="Train only for a reason: drift, quality, or drift,quality.")] = "",
+    signing_key: Annotated[
+        Path | None, typer.Option(help="Private key (ed25519, PEM) to sign the bundle with.")
+    ] = None,
+) -> None:
+    """Retrain from labelled production rows; prints the new image reference if the challenger is proven better.
+
+    Both models are compared on rows later than either's training rows; the lower end of the paired bootstrap's 95 %
+    interval must be above zero. Exit codes: 0 a new bundle, or no reason to train; 2 configuration; 3 data checks
+    failed; 4 a fairness limit is broken; 5 not better, nothing written but refused.json.
+    """
+    from pilotage_server.train.config import ConfigError, read_config
+    from pilotage_server.train.retrain.run import Better, NotBetter, NotNeeded, Request, retrain
+    from pilotage_server.train.retrain.trigger import REASONS
+
+    with refusals():
+        wanted = tuple(part for part in only_if.split(",") if part)
+        if set(wanted) - set(REASONS):
+            raise ConfigError(f"--only-if {only_if}: must be drift, quality, or drift,quality")
+        key = read_signing_key(signing_key) if signing_key else None
+        request = Request(champion=champion, log=from_feedback, labels=labels, later_share=later_share, only_if=wanted)
+        ended = retrain(read_config(config), request, out, key=key)
+    match ended:
+        case NotNeeded(rows=rows):
+            print(f"no reason to retrain: {rows} labelled rows look like the champion's training", file=sys.stderr)
+        case NotBetter(compared=found):
+            fail(f"not better: {found.metric} improves by {found.value:.4f} [{found.low:.4f}, {found.high:.4f}] on "
+                 f"{found.rows} later rows; the lower end must be above 0", Exit.NOT_BETTER)  # fmt: skip
+        case Better(compared=found, result=result, reasons=why):
+            print(*why, sep="\n", end="\n" if why else "", file=sys.stderr)
+            tell(result.document, is_signed=key is not None)
+            print(f"{found.metric} improves by {found.value:.4f} [{found.low:.4f}, {found.high:.4f}] on {found.rows} "
+                  "later rows", file=sys.stderr)  # fmt: skip
+            print(result.reference)
