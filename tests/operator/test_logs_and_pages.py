@@ -134,6 +134,7 @@ def test_an_attempt_without_evidence_does_not_show_that_of_the_one_before() -> N
     figures, metrics = RolloutFigures(), Metrics()
     metrics.registry.register(figures)
     known = figures_of(GateResult(name="recall", verdict="Fail"))
+    assert known.revision is not None
     figures.put(KEY, replace(known, revision=replace(known.revision, attempt=1)))
     assert "pilotage_gate_verdict{" not in metrics.expose().decode()
 

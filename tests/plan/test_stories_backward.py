@@ -458,3 +458,56 @@ def test_an_aborted_first_deployment_stops_where_it_is():
     assert (world.status.phase, world.rollout.outcome) == ("Degraded", "Aborted")
     assert world.members["gcp"].objects == {}
     assert world.share("aws", "v1") == 1.0, "there is nothing to return to: what serves goes on"
+
+
+# ------------------------------------------------------------------------------------------- a spec nobody can decode
+
+
+def with_a_typo(deployment):
+    return deployment.with_rollout(maxDuration="soon")
+
+
+def test_an_undecodable_spec_freezes_a_rollout_and_abort_still_takes_it_back():
+    world = a_world_with_v1_stable("aws")
+    world.apply(TWO_WAVES.serving("v2"))
+    world.run_until(lambda: world.share("aws", "v2") > 0)
+    world.apply(with_a_typo(TWO_WAVES.serving("v2")))
+    world.run(3600)
+    assert (world.status.phase, world.reason("SpecValid")) == ("Degraded", "InvalidSpec")
+    assert world.share("aws", "v2") == 0.1, "as it was"
+
+    world.annotate("abort", world.rollout.name)
+    world.run(60)
+
+    assert world.rollout.outcome == "Aborted"
+    assert world.share("aws", "v1") == 1.0
+    assert ("Deployment", world.name_of("v2")) not in world.members["aws"].objects
+    assert world.revision("v2").status.history[-1].outcome == "Aborted"
+    assert world.status.latched_revision == world.name_of("v2")
+    told(world, "abort-under-an-undecodable-spec")
+
+
+def test_a_way_back_goes_on_under_a_spec_that_cannot_be_decoded():
+    world = a_world_with_v1_stable("aws")
+    world.apply(TWO_WAVES.serving("v2"))
+    world.run_until(lambda: world.share("aws", "v2") > 0)
+    world.lose("aws")
+    world.annotate("abort", world.rollout.name)
+    world.run(60)
+    world.apply(with_a_typo(TWO_WAVES.serving("v2")))
+    world.find_again("aws")
+    world.run(60)
+
+    assert world.share("aws", "v1") == 1.0
+
+
+def test_where_nobody_can_read_how_it_is_served_nothing_is_touched():
+    world = a_world_with_v1_stable("aws")
+    world.apply(TWO_WAVES.serving("v2"))
+    world.run_until(lambda: world.share("aws", "v2") > 0)
+    world.apply(TWO_WAVES.serving("v2").with_label_delay("soon"))
+    world.annotate("abort", world.rollout.name)
+    world.run(60)
+
+    assert world.share("aws", "v2") == 0.1
+    assert world.rollout.outcome is None

@@ -87,9 +87,14 @@ def model_deployment(obj: Mapping[str, Any]) -> ModelDeployment:
     """A ModelDeployment; `spec` is None when `problems` has something to say."""
     problems: list[str] = []
     spec = _deployment_spec(obj.get("spec") or {}, problems)
+    usable = not problems
     status = codec.decode(DeploymentStatus, obj.get("status") or {}, "status", []) or DeploymentStatus()
     return ModelDeployment(
-        metadata=metadata(obj), spec=None if problems else spec, status=status, problems=tuple(problems)
+        metadata=metadata(obj),
+        spec=spec if usable else None,
+        status=status,
+        problems=tuple(problems),
+        salvage=None if usable else spec,
     )
 
 
@@ -126,6 +131,7 @@ def member_cluster(obj: Mapping[str, Any]) -> MemberCluster:
 
 
 def _deployment_spec(spec: Mapping[str, Any], problems: list[str]) -> DeploymentSpec | None:
+    """The spec; where there are problems, what can be salvaged."""
     placement = spec.get("placement") or {}
     traffic = {"mode": TrafficMode.REPLICAS.value, **(spec.get("traffic") or {})}
     found = {
@@ -146,10 +152,24 @@ def _deployment_spec(spec: Mapping[str, Any], problems: list[str]) -> Deployment
             Feedback, {**FEEDBACK_DEFAULTS, **(spec.get("feedback") or {})}, "spec.feedback", problems
         ),
     }
-    if problems or any(part is None for part in found.values()):
+    if problems:
+        stand_ins = _stand_ins()
+        found = {name: stand_ins.get(name) if part is None else part for name, part in found.items()}
+    if any(part is None for part in found.values()):
         return None
-    gates = tuple(spec.get("gates") or ())
+    written = spec.get("gates") or ()
+    gates = tuple(gate for gate in written if isinstance(gate, Mapping)) if problems else tuple(written)
     return DeploymentSpec(**found, gates=gates, paused=bool(spec.get("paused", False)))  # type: ignore[arg-type]
+
+
+def _stand_ins() -> dict[str, Any]:
+    """For parts that say neither where nor how a model is served."""
+    return {
+        "model": Model(bundle=""),
+        "server": Server(image=""),
+        "rollout": _rollout({}, []),
+        "analysis": codec.decode(AnalysisSpec, ANALYSIS_DEFAULTS, "", []),
+    }
 
 
 def _rollout(rollout: Mapping[str, Any], problems: list[str]) -> RolloutSpec | None:

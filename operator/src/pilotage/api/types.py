@@ -114,12 +114,17 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDeployment:
-    """A ModelDeployment. `spec` is None when it could not be decoded; `problems` then says why."""
+    """A ModelDeployment. `spec` is None when it could not be decoded; `problems` then says why.
+
+    `salvage` is then what could be read, with defaults in place of the rest: enough for the way back to stable, if
+    placement, traffic and feedback are among it, else None.
+    """
 
     metadata: Metadata
     spec: DeploymentSpec | None
     status: DeploymentStatus
     problems: tuple[str, ...] = ()
+    salvage: DeploymentSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

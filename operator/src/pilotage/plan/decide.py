@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pilotage.api.reasons import ConditionType, Reason
+from pilotage.api.reasons import Reason
 from pilotage.api.times import seconds
-from pilotage.api.types import Condition, Outcome, Phase, RevisionStatus
+from pilotage.api.types import Outcome, RevisionStatus
 from pilotage.gate import Outcome as Verdict
 from pilotage.plan import bake, deadlines, progress, rollouts, verbs
 from pilotage.plan.cleanup import forgotten_revisions, say_goodbye
-from pilotage.plan.decision import Decision, Event
+from pilotage.plan.decision import Decision
 from pilotage.plan.intents import intents
 from pilotage.plan.looks import evidence_of, look
 from pilotage.plan.observed import Observed
@@ -26,6 +26,7 @@ from pilotage.plan.questions import questions
 from pilotage.plan.scene import Draft, Scene, set_the_scene
 from pilotage.plan.states import with_conditions
 from pilotage.plan.summary import situation, with_columns, with_pauses
+from pilotage.plan.unusable import leave_it
 
 Rule = Callable[[Scene, Draft], Draft]
 
@@ -94,7 +95,7 @@ def decide(observed: Observed, now: float) -> Decision:
     if deployment.metadata.deletion_timestamp is not None:
         return say_goodbye(observed, now)
     if deployment.spec is None:
-        return _unusable(observed, now)
+        return leave_it(observed, now)
     scene = set_the_scene(observed, deployment.spec, now)
     before = Draft(status=deployment.status, revisions=observed.revisions)
     draft = _settle(scene, before)
@@ -144,31 +145,3 @@ def _decision(scene: Scene, before: Draft, draft: Draft) -> Decision:
 def _status_before(before: Draft, name: str) -> RevisionStatus:
     revision = before.revisions.get(name)
     return revision.status if revision else RevisionStatus()
-
-
-def _unusable(observed: Observed, now: float) -> Decision:
-    """A spec that cannot be decoded: say so, and leave everything as it is."""
-    deployment = observed.deployment
-    status, generation = deployment.status, deployment.metadata.generation
-    message = "; ".join(deployment.problems)[:1000]
-    known = next((c for c in status.conditions if c.type == ConditionType.SPEC_VALID), None)
-    is_news = known is None or known.status != "False"
-    condition = Condition(
-        type=ConditionType.SPEC_VALID.value,
-        status="False",
-        reason=Reason.INVALID_SPEC.value,
-        message=message,
-        observed_generation=generation,
-        last_transition_time=now if known is None or is_news else known.last_transition_time,
-    )
-    others = tuple(c for c in status.conditions if c.type != ConditionType.SPEC_VALID)
-    return Decision(
-        status=replace(
-            status,
-            observed_generation=generation,
-            phase=Phase.DEGRADED,
-            message=message,
-            conditions=(*others, condition),
-        ),
-        events=(Event(type="Warning", reason=Reason.INVALID_SPEC.value, note=message),) if is_news else (),
-    )
