@@ -1,5 +1,7 @@
 """Feedback on this machine: µs to sign and open a token, and labels per second through a real collector process.
 
+Labels carry probabilities, and the collector keeps every counter it has: losses, buckets, audits, late labels, delays.
+
 Run: python benchmarks/feedback.py [--items 60000]. The collector is pinned to one core where the system allows it; the
 client, which also opens every token, shares the machine with it, so the rate is a lower bound of the collector's.
 """
@@ -25,28 +27,50 @@ from pilotage_server.feedback import (
     CollectorAddress,
     Feedback,
     Identity,
+    Issuer,
     KeyRing,
     TokenSigner,
     open_feedback,
     open_token,
 )
+from pilotage_server.feedback.probabilities import scores
+from pilotage_server.feedback.token import Token
+from pilotage_server.quality.reference import reference_bins
+from pilotage_server.quality.rows import GateRows
 
 CLASSES = tuple("0123456789")
+ANSWERS = [np.random.default_rng(n).dirichlet(np.ones(10), size=1) for n in range(100)]
 IDENTITY = Identity(model="digits", revision="digits-0a1b2c3d4e", cluster="aws", classes=CLASSES)
 
 
 def token_times(ring: KeyRing) -> dict[str, float]:
-    """µs for one row, best of five rounds."""
+    """µs of CPU for one row, best of five rounds."""
     signer = TokenSigner(ring, IDENTITY)
     p = np.full((1, 10), 0.1)
     bare, full = signer.sign([3], None, time.time()), signer.sign([3], p, time.time())
+    issuer, rows, predicted = Issuer(signer, gate_rows()), np.zeros((1, 64)), np.array([3])
+    opened = open_token(full, ring)
+    assert isinstance(opened, Token)
     cases = {
         "sign": lambda: signer.sign([3], None, 1e9),
         "sign with probabilities": lambda: signer.sign([3], p, 1e9),
         "open": lambda: open_token(bare, ring),
+        "issue: sign and count": lambda: issuer.issue(rows, predicted, p),
         "open with probabilities": lambda: open_token(full, ring),
+        "loss, Brier and buckets": lambda: scores(opened.probabilities[0], 10, 3),
     }
-    return {name: min(timeit.repeat(case, number=20_000, repeat=5)) / 20_000 * 1e6 for name, case in cases.items()}
+    return {
+        name: min(timeit.repeat(case, number=20_000, repeat=5, timer=time.process_time)) / 20_000 * 1e6
+        for name, case in cases.items()
+    }
+
+
+def gate_rows() -> GateRows:
+    """Counters of a pod with twenty features of ten bins."""
+    names = tuple(f"f{n:02}" for n in range(64))
+    rng = np.random.default_rng(1)
+    reference = reference_bins(rng.normal(size=(2_000, 64)), names)
+    return GateRows(model="digits", revision=IDENTITY.revision, classes=CLASSES, features=names, reference=reference)
 
 
 @contextlib.asynccontextmanager
@@ -104,7 +128,7 @@ def request(signer: TokenSigner, count: int) -> bytes:
     """One request with labels for predictions made now."""
     items = [
         {
-            "token": signer.sign([random.randrange(10)], None, time.time()),
+            "token": signer.sign([random.randrange(10)], random.choice(ANSWERS), time.time()),
             "row": 0,
             "label": random.choice(CLASSES),
         }
@@ -113,13 +137,14 @@ def request(signer: TokenSigner, count: int) -> bytes:
     return orjson.dumps({"feedback": items})
 
 
-async def main(items: int) -> None:
+async def main(items: int, delay_s: float) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "keys").mkdir()
         (folder / "keys" / "k1").write_bytes(os.urandom(32))
-        config = {"model": "digits", "namespace": "models", "cluster": "aws", "labelDelaySeconds": 600}
+        config = {"model": "digits", "namespace": "models", "cluster": "aws", "labelDelaySeconds": delay_s}
+        config |= {"export": ["scores", "loss"], "auditRate": 0.1}
         (folder / "collector.json").write_text(json.dumps(config))
         ring = KeyRing(folder / "keys")
         for case, microseconds in token_times(ring).items():
@@ -140,4 +165,8 @@ async def main(items: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=60_000)
-    asyncio.run(main(parser.parse_args().items))
+    parser.add_argument(
+        "--delay", type=float, default=600, help="labelDelay in s; a short one counts while labels come"
+    )
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.items, arguments.delay))
