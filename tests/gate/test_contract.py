@@ -148,8 +148,8 @@ def test_a_state_of_other_gates_is_refused():
 
 def test_a_state_of_another_version_is_refused():
     analysis = an_analysis()
-    state = analysis.start(CLASSES, SHARES).to_dict() | {"version": 2}
-    with pytest.raises(ValueError, match=r"state\.version: 2 cannot be read"):
+    state = analysis.start(CLASSES, SHARES).to_dict() | {"version": 1}
+    with pytest.raises(ValueError, match=r"state\.version: 1 cannot be read"):
         analysis.verdict(state)
 
 

@@ -18,7 +18,7 @@ SCALE = 0.02
 
 def bounds(s: list[int], n: list[int], a: list[float], span: tuple[float, float] = (-1.0, 1.0)):
     return interval(
-        Counts(s=tuple(s), n=tuple(n)),
+        Counts.of(s, n),
         a,
         below=pass_grid(SCALE),
         above=fail_grid(SCALE),

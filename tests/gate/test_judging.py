@@ -152,11 +152,21 @@ def test_a_verdict_is_plain_json():
     assert type(raw["gates"]["g"]["difference"]) is dict
 
 
-def test_without_history_the_first_block_only_teaches_a_margin():
+def test_without_history_a_small_first_block_only_teaches_a_margin():
     analysis = an_analysis()
-    once = fed(analysis, analysis.start(CLASSES, {"aws": 1.0}), EQUAL)
+    small = arms((6, 6), (8, 9))
+    once = fed(analysis, analysis.start(CLASSES, {"aws": 1.0}), small)
     assert analysis.verdict(once).gates["g"].log_e_pass == 0.0
     assert analysis.verdict(fed(analysis, once, EQUAL, at=60)).gates["g"].log_e_pass > 0.0
+
+
+def test_a_giant_first_block_without_history_is_bet_on_at_once():
+    """All labels of a day in one block: half of stable's at most teach, the rest and the whole canary count."""
+    analysis = an_analysis()
+    at_once = fed(analysis, analysis.start(CLASSES, {"aws": 1.0}), arms((1900, 2000), (3800, 4000)))
+    assert analysis.verdict(at_once).state == "Pass"
+    bad = fed(analysis, analysis.start(CLASSES, {"aws": 1.0}), arms((120, 150), (2700, 2850)))
+    assert analysis.verdict(bad).state == "Fail"
 
 
 def test_the_state_of_a_macro_gate_stays_within_eight_kibibytes():

@@ -43,7 +43,7 @@ def test_passing_costs_a_fifth_more_than_walds_limit(canary, stable, weight, lim
 def test_failing_costs_half_more_and_pays_for_the_later_starts(canary, limit):
     found, labels = needs({"margin": 0.01}, canary, 0.90, 0.1)
     assert found == "Fail"
-    assert labels == pytest.approx(1.5 * limit * math.log(40) / math.log(20), rel=0.08)
+    assert labels == pytest.approx(1.5 * limit * math.log(20 / 0.75) / math.log(20), rel=0.08)
 
 
 def test_on_the_boundary_no_number_of_labels_decides():

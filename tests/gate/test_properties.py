@@ -76,9 +76,10 @@ def test_what_is_written_down_is_read_back(looks):
 def closed_blocks(state: State) -> list[Any]:
     """What changes only when some scope of some test closes a block: the log e-values."""
     return [
-        (test["pass"], [scope["fail"] for scope in test["scopes"]])
+        (part["pass"], [scope["fail"] for scope in part["scopes"]])
         for gate in state["gates"].values()
         for test in gate["tests"].values()
+        for part in ([test["apart"], test["together"]] if "apart" in test else [test])
     ]
 
 

@@ -16,6 +16,7 @@ from pilotage.gate.conditions import Watched
 from pilotage.gate.denominators import labels_in
 from pilotage.gate.engine import Arms, Look, Test
 from pilotage.gate.hypotheses import Tests
+from pilotage.gate.keeping import kept, ranked_classes, remembered
 from pilotage.gate.memory import GateMemory, Memory
 from pilotage.gate.spec import GateSpec
 
@@ -40,26 +41,28 @@ def turned(memory: Memory, step: int, gates: Sequence[GateSpec], tests: Tests, w
         )
         for gate in gates
     }
-    remembers = any(isinstance(test, CompositeTest) for found in tests.values() for test in found)
+    smooth = {gate.metric for gate in gates if any(isinstance(test, CompositeTest) for test in tests[gate.name])}
     return replace(
         memory,
         step=step,
         starts=start,
         gates=after,
-        turned=memory.sums if remembers else {},
+        turned=remembered(memory.sums, smooth),
         conditions=conditions.turned(memory.conditions, watched),
     )
 
 
 def absorbed(memory: Memory, block: Block, gates: Sequence[GateSpec], tests: Tests, watched: Watched) -> Memory:
     """The block's counts added everywhere, and every bet made that can be made now."""
+    ranked = ranked_classes(gates, memory.classes, clusters=len(memory.shares))
     added: Arms = {
-        name: {arm: counts.for_sums() for arm, counts in arms.items()} for name, arms in block.clusters.items()
+        name: {arm: kept(counts.for_sums(), ranked) for arm, counts in arms.items()}
+        for name, arms in block.clusters.items()
     }
     added = {
-        name: kept
+        name: told
         for name, arms in added.items()
-        if (kept := {arm: counts for arm, counts in arms.items() if not counts.is_empty})
+        if (told := {arm: counts for arm, counts in arms.items() if not counts.is_empty})
     }
     look = Look(added=added, before=memory.sums, turned=memory.turned)
     after = {gate.name: _absorbed_gate(memory.gates[gate.name], block.at, look, tests[gate.name]) for gate in gates}
@@ -81,7 +84,11 @@ def passes_noted(memory: Memory, tests: Tests, alpha: float) -> Memory:
     needed = log(1 / alpha)
     gates = {}
     for name, gate in memory.gates.items():
-        reached = {test.kind.value for test in tests[name] if test.log_e_pass(gate.tests[test.kind.value]) >= needed}
+        reached = {
+            test.kind.value
+            for test in tests[name]
+            if test.kind.value in gate.weighed and test.log_e_pass(gate.tests[test.kind.value]) >= needed
+        }
         gates[name] = gate if reached <= gate.latched else replace(gate, latched=gate.latched | reached)
     return replace(memory, gates=gates)
 
@@ -94,7 +101,8 @@ def arm_labels(gate: GateSpec, memory: Memory) -> tuple[int, int]:
 
 def _absorbed_gate(gate: GateMemory, at: float, look: Look, tests: Sequence[Test]) -> GateMemory:
     states = {test.kind.value: test.absorb(gate.tests[test.kind.value], look) for test in tests}
-    after = replace(gate, tests=states)
+    weighed = {test.kind.value for test in tests if test.step_bets(states[test.kind.value])}
+    after = replace(gate, tests=states, weighed=gate.weighed | weighed)
     if _bets(tests, states) == _bets(tests, gate.tests):
         return after
     value = min((test.log_e_pass(states[test.kind.value]) for test in tests), default=0.0)

@@ -65,7 +65,7 @@ def decode_block(
     if step is not None and (isinstance(step, bool) or not isinstance(step, int)):
         raise BlockError(f"block.step: {step!r} is not a step; give a whole number")
     decoded: dict[str, Mapping[str, ArmCounts]] = {}
-    for name, arms in _mapping("block.clusters", by_cluster).items():
+    for name, arms in sorted(_mapping("block.clusters", by_cluster).items()):  # their order means nothing
         path = f"block.clusters.{name}"
         if name not in clusters:
             raise BlockError(f"{path}: not a cluster of this wave; the analysis was started with {', '.join(clusters)}")

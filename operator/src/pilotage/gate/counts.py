@@ -7,6 +7,11 @@ trials: what is absent is absent, never a rate of 0 or 1. Knows no metric, clust
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any, Final
+
+from pilotage.gate.packing import pack, unpack
+
+_MANY: Final = 32  # cells, above which a list of numbers is longer than it is readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +66,19 @@ class Counts:
             width=width, cells=tuple(chain.from_iterable(self.cells[i * width : (i + 1) * width] for i in strata))
         )
 
-    def to_json(self) -> list[int]:
-        """``[width, strata]`` while nothing is counted; then width and all cells but the zeros at the end."""
+    def to_json(self) -> list[Any]:
+        """``[width, strata]`` and the cells: one by one without the zeros at the end, or packed if there are many."""
+        if len(self.cells) > _MANY:
+            return [self.width, self.strata, pack(self.cells)]
         end = len(self.cells)
         while end and not self.cells[end - 1]:
             end -= 1
         return [self.width, self.strata, *self.cells[:end]]
 
     @classmethod
-    def from_json(cls, raw: Sequence[int]) -> "Counts":
+    def from_json(cls, raw: Sequence[Any]) -> "Counts":
         """Inverse of ``to_json``."""
         width, strata, *cells = raw
+        if cells and isinstance(cells[0], str):
+            cells = [int(n) for n in unpack(cells[0])]
         return cls(width=width, cells=(*cells, *(0,) * (width * strata - len(cells))))

@@ -14,10 +14,12 @@ from typing import Any, Final
 from pilotage.gate.counts import Counts
 from pilotage.gate.engine import Arms, Kind, Look, Opening, Scope, start_share
 from pilotage.gate.families import Bursts, Family, Part, inside
+from pilotage.gate.grids import Grid
 from pilotage.gate.seeding import ENOUGH_PAST, divided, seed_of
 from pilotage.gate.tallies import tally
 
 CLOSES_AT: Final = 5
+_LEANS: Final = 20  # a stratum with fewer past trials borrows the others' rate for the rest
 _DECIMALS: Final = 1e6
 
 
@@ -168,21 +170,35 @@ class ExactTest:
         part, held = self.parts[index], state.scopes[index]
         known = past.at(part.teachers) + state.seed.at(part.seeds)
         base = _base_rates(known)
-        bet = block
+        bets = [(base, block)]
         if base is None and self.family.needs_past:
-            taught, bet = divided(block, part.teachers, f"{self.question}/{self.scopes[index].name}/{held.blocks}")
-            base = _base_rates(known + taught)
-        learns = base is None and self.family.needs_past
+            draws = divided(block, part.teachers, f"{self.question}/{self.scopes[index].name}/{held.blocks}")
+            bets = [(_base_rates(known + taught), rest) for taught, rest in draws]
         gains = {
-            side: [0.0] * len(effects) if learns else self.family.gains(part, bet, base, effects, side, state.bursts)
+            side: self._gains(part, bets, self.family.stakes(state.scale, side), side, state.bursts)
             for side in ((1, -1) if index == 0 else (-1,))
-            for effects in (self.family.stakes(state.scale, side),)
         }
         if index == 0:
             state = replace(state, passing=_multiplied(state.passing, gains[1]), step_blocks=state.step_blocks + 1)
         zero = Counts.zero(block.strata, block.width)
         closed = ScopeState(pending=zero, fail=_multiplied(held.fail, gains[-1]), blocks=held.blocks + 1)
         return _with_scope(state, index, closed)
+
+    def _gains(
+        self,
+        part: Part,
+        bets: Sequence[tuple[Sequence[float] | None, Counts]],
+        effects: Grid,
+        side: int,
+        bursts: Bursts,
+    ) -> list[float]:
+        """Per alternative, the log of the mean over bets; nothing is bet on base rates that are not known."""
+        if self.family.needs_past and bets[0][0] is None:
+            return [0.0] * len(effects)
+        found = [self.family.gains(part, block, base, effects, side, bursts) for base, block in bets]
+        if len(found) == 1:
+            return found[0]
+        return [_log_sum(values) - log(len(values)) for values in zip(*found, strict=True)]
 
     def _vector(self, arms: Arms) -> Counts:
         return tally(self.family.tally, self.clusters, arms)
@@ -203,7 +219,7 @@ def _base_rates(past: Counts) -> list[float] | None:
     overall = (hits + 0.5) / (trials + 1)
     rates = []
     for s, n in zip(past.s, past.n, strict=True):
-        lean = max(0, ENOUGH_PAST - n)
+        lean = max(0, _LEANS - n)
         rates.append(inside((s + lean * overall + 0.5) / (n + lean + 1)))
     return rates
 

@@ -8,7 +8,10 @@ from typing import Final
 
 PASS_MULTIPLES: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 PASS_STAKES: Final = (0.15, 0.50, 0.20, 0.10, 0.05)  # "a good canary is most likely equal"
-FAIL_MULTIPLES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # flat in log effect: big drops in one look
+FAIL_MULTIPLES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+# Nearly flat in log effect: big drops in one look. A third more in the middle, where regressions of the size people
+# meet lie (statistics.md has 1/8 each): that pays for the start weight of 3/4, so a first step is as quick as there.
+FAIL_STAKES: Final = (0.06, 0.12, 0.14, 0.18, 0.20, 0.16, 0.08, 0.06)
 
 _DIFFERENCE_WITHOUT_MARGIN: Final = 0.02
 _FLOOR_SCALE: Final = (0.005, 0.05)
@@ -24,7 +27,7 @@ def pass_grid(scale: float) -> Grid:
 
 def fail_grid(scale: float) -> Grid:
     """Effects below the boundary that the fail side bets on."""
-    return _within_reach(scale, FAIL_MULTIPLES, (1.0,) * len(FAIL_MULTIPLES))
+    return _within_reach(scale, FAIL_MULTIPLES, FAIL_STAKES)
 
 
 def margin_scale(margin: float) -> float:

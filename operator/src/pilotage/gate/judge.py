@@ -157,7 +157,7 @@ class _GateCase:
                 labels = self._labels(arm)
                 if labels < needed:
                     return f"{labels} of {needed} matured labels of the {arm}"
-        if any(test.bets(self.held.tests[test.kind.value]) == 0 for test in self.tests):
+        if any(test.kind.value not in self.held.weighed for test in self.tests):
             absent = absent_from(self.gate, self.tests, self.case.memory)
             if absent:
                 return f"no matured label yet of {', '.join(absent[:3])}" + (" and others" if len(absent) > 3 else "")

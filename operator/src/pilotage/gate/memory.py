@@ -21,13 +21,15 @@ VERSION: Final = 2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateMemory:
     """``question``: what these numbers are evidence about. ``step_from``: canary's and stable's labels when the weight
-    last changed. ``trail``: (at, log e-value of the pass side), oldest first. ``latched``: kinds of the tests whose
-    pass side has reached its threshold at some look. ``tests``: the engines' states by kind.
+    last changed. ``trail``: (at, log e-value of the pass side), oldest first. ``weighed``: kinds of the tests whose
+    pass side has weighed a block of this attempt; ``latched``: of those, whose pass side has reached its threshold at
+    some look. ``tests``: the engines' states by kind.
     """
 
     question: str
     step_from: tuple[int, int]
     trail: tuple[tuple[float, float], ...]
+    weighed: frozenset[str]
     latched: frozenset[str]
     tests: Mapping[str, Any]
 
@@ -129,6 +131,7 @@ def _encode_gate(gate: GateMemory, tests: Tests, name: str) -> dict[str, Any]:
         "question": gate.question,
         "stepFrom": gate.step_from,
         "trail": gate.trail,
+        "weighed": sorted(gate.weighed),
         "latched": sorted(gate.latched),
         "tests": {test.kind.value: test.encode(gate.tests[test.kind.value]) for test in tests[name]},
     }
@@ -141,6 +144,7 @@ def _decode_gate(raw: Mapping[str, Any], tests: Tests, name: str) -> GateMemory:
         question=raw["question"],
         step_from=(canary, stable),
         trail=tuple((at, value) for at, value in raw["trail"]),
+        weighed=frozenset(raw["weighed"]),
         latched=frozenset(raw["latched"]),
         tests={kind: asked[kind].decode(held) for kind, held in raw["tests"].items() if kind in asked},
     )

@@ -53,6 +53,7 @@ def open_gate(
         question=asked,
         step_from=(0, 0),
         trail=(),
+        weighed=frozenset(),
         latched=frozenset(),
         tests={
             test.kind.value: test.opened(Opening(history=history, earlier=states.get(test.kind.value)))

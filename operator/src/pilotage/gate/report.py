@@ -7,10 +7,12 @@ from functools import cached_property
 from pilotage.gate.arm import ArmCounts
 from pilotage.gate.composite import CompositeTest
 from pilotage.gate.composite_interval import metric_interval, pooled_difference, weighed_difference
+from pilotage.gate.composites import reach_of
 from pilotage.gate.denominators import labels_in
 from pilotage.gate.engine import Kind, Scope, Test
 from pilotage.gate.estimates import Mix, estimate
 from pilotage.gate.grids import fail_grid, floor_scale, margin_scale, pass_grid
+from pilotage.gate.guards import guard_test
 from pilotage.gate.interval import Interval, interval
 from pilotage.gate.jaccard import f1_of
 from pilotage.gate.memory import Memory
@@ -40,10 +42,7 @@ class Bounds:
         gate, value = self.gate, canary_value(self.gate, self.memory)
         if value is None:
             return None
-        found = self._metric()
-        if found is None:
-            return None
-        found = found.around(value)
+        found = (self._metric() or Interval(estimate=value, lower=0.0, upper=self._reach)).around(value)
         if gate.limit is None:
             return found
         kind = Kind.CEILING if gate.is_loss else Kind.FLOOR
@@ -56,12 +55,15 @@ class Bounds:
         ours, theirs = canary_value(gate, self.memory), stable_value(gate, self.memory)
         if margin is None or not self.memory.stable or ours is None or theirs is None:
             return None
-        found = self._difference()
-        if found is None:
-            return None
         bound = margin if gate.is_loss else -margin
-        found = found.around(ours - theirs)
+        whole = Interval(estimate=ours - theirs, lower=-self._reach, upper=self._reach)
+        found = (self._difference() or whole).around(ours - theirs)
         return found.consistent_with(bound, passed=Kind.MARGIN in self.passed, below=gate.is_loss)
+
+    @property
+    def _reach(self) -> float:
+        """Where too little is counted for an interval, nothing that the metric can be is ruled out."""
+        return reach_of(self.gate, self.memory.classes)
 
     def _metric(self) -> Interval | None:
         gate, classes = self.gate, self.memory.classes
@@ -138,7 +140,8 @@ def reason_of_failure(gate: GateSpec, memory: Memory, *, kind: Kind, scope: Scop
     n = labels_in(gate, memory.sums, "canary", clusters)
     what = "requests" if gate.metric in (Metric.ERROR_RATE, Metric.LATENCY) else "rows" if gate.is_guard else "labels"
     if kind is Kind.SHIFT:
-        return f"{gate.title} has moved by more than {gate.margin:g} from stable {where} ({n} {what})"
+        moved = guard_test(gate, memory.classes, [scope]).described(scope, memory.sums)
+        return f"{gate.title} {where} is more than {gate.margin:g}: {moved} ({n} {what})"
     said = f"{gate.title} {_shown(canary_value(gate, memory, scope))} {where}"
     if kind is Kind.FLOOR:
         return f"{said} is below the floor {gate.floor:g} ({n} {what})"

@@ -22,28 +22,35 @@ from pilotage.gate.spec import Average, GateSpec, Metric
 
 _METRICS: Final = frozenset({Metric.PRECISION, Metric.F1, Metric.F_BETA})
 _MOST_CLASSES: Final = 12
-_DECIMALS: Final = 4
-_UNIT: Final = 10**_DECIMALS
 _TILTS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 _DEVIATIONS: Final = 3.3  # history's shares are off by more once in a thousand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prevalence:
-    """``past``: stable's labels per cluster and class. ``expected``: the canary's labels per class at those shares.
+    """``past``: stable's labels per cluster and class.
 
     ``met``: the canary's labels per class; ``columns``: ``{predicted: {actual: labels}}`` of the classes asked about;
     ``taken``: the canary's labels per cluster.
     """
 
     past: Mapping[str, Mapping[str, int]]
-    expected: Mapping[str, float]
     met: Mapping[str, int]
     columns: Mapping[str, Mapping[str, int]]
     taken: Mapping[str, int]
 
+    @property
+    def expected(self) -> Mapping[str, float]:
+        """The canary's labels per class at the past's shares."""
+        found: dict[str, float] = {}
+        for name, labels in sorted(self.taken.items()):
+            before = sum(self.past[name].values())
+            for actual, n in self.past[name].items():
+                found[actual] = found.get(actual, 0.0) + labels * n / before
+        return found
 
-NONE: Final = Prevalence(past={}, expected={}, met={}, columns={}, taken={})
+
+NONE: Final = Prevalence(past={}, met={}, columns={}, taken={})
 
 
 def asked(gates: Sequence[GateSpec], classes: Sequence[str]) -> list[GateSpec]:
@@ -69,7 +76,7 @@ def opened(past: Mapping[str, Sequence[ArmCounts]], gates: Sequence[GateSpec], c
         if rows and about:
             shares[name] = rows
     columns: dict[str, dict[str, int]] = {k: {} for gate in about for k in _classes(gate, classes)}
-    return Prevalence(past=shares, expected={}, met={}, columns=columns if shares else {}, taken={})
+    return Prevalence(past=shares, met={}, columns=columns if shares else {}, taken={})
 
 
 def absorbed(memory: Prevalence, block: Block) -> Prevalence:
@@ -103,10 +110,9 @@ def breaches(memory: Prevalence, gates: Sequence[GateSpec], classes: Sequence[st
 
 def encode(memory: Prevalence, classes: Sequence[str]) -> dict[str, Any]:
     """JSON."""
-    expected = [round(memory.expected.get(k, 0.0) * _UNIT) for k in classes]
     return {
         "past": {name: pack(_row(rows, classes)) for name, rows in memory.past.items()},
-        "met": pack([*_row(memory.met, classes), *expected]),
+        "met": pack(_row(memory.met, classes)),
         "columns": {k: pack(_row(column, classes)) for k, column in memory.columns.items()},
         "taken": dict(memory.taken),
     }
@@ -114,11 +120,9 @@ def encode(memory: Prevalence, classes: Sequence[str]) -> dict[str, Any]:
 
 def decode(raw: Mapping[str, Any], classes: Sequence[str]) -> Prevalence:
     """What ``encode`` wrote."""
-    size, met = len(classes), unpack(raw["met"])
     return Prevalence(
         past={name: _named(unpack(packed), classes) for name, packed in raw["past"].items()},
-        expected={k: e / _UNIT for k, e in zip(classes, met[size:], strict=True) if e},
-        met=_named(met[:size], classes),
+        met=_named(unpack(raw["met"]), classes),
         columns={k: _named(unpack(packed), classes) for k, packed in raw["columns"].items()},
         taken=dict(raw["taken"]),
     )
@@ -137,28 +141,24 @@ def _classes(gate: GateSpec, classes: Sequence[str]) -> Sequence[str]:
 
 
 def _more(memory: Prevalence, name: str, confusion: Mapping[str, Mapping[str, int]]) -> Prevalence:
-    expected, met, taken = dict(memory.expected), dict(memory.met), dict(memory.taken)
+    met, taken = dict(memory.met), dict(memory.taken)
     columns = {k: dict(column) for k, column in memory.columns.items()}
-    past = memory.past[name]
-    labels, before = sum(sum(row.values()) for row in confusion.values()), sum(past.values())
-    taken[name] = taken.get(name, 0) + labels
-    for actual, n in past.items():
-        expected[actual] = round(expected.get(actual, 0.0) + labels * n / before, _DECIMALS)
+    taken[name] = taken.get(name, 0) + sum(sum(row.values()) for row in confusion.values())
     for actual, row in confusion.items():
         met[actual] = met.get(actual, 0) + sum(row.values())
         for predicted, n in row.items():
             if predicted in columns:
                 columns[predicted][actual] = columns[predicted].get(actual, 0) + n
-    return Prevalence(past=memory.past, expected=expected, met=met, columns=columns, taken=taken)
+    return Prevalence(past=memory.past, met=met, columns=columns, taken=taken)
 
 
 def _moved(memory: Prevalence, total: int) -> str | None:
     """The class whose share has moved most surely, if any has."""
     # Variance of the expected share: a mean over clusters of what finite histories say.
     known = sum((n / total) ** 2 / sum(memory.past[name].values()) for name, n in memory.taken.items())
-    scores = {}
-    for name in sorted({*memory.met, *memory.expected}):
-        share, hits = memory.expected.get(name, 0.0) / total, memory.met.get(name, 0)
+    scores, expected = {}, memory.expected
+    for name in sorted({*memory.met, *expected}):
+        share, hits = expected.get(name, 0.0) / total, memory.met.get(name, 0)
         slack = _DEVIATIONS * sqrt(max(share * (1 - share), known) * known)
         more = [tilt * hits - total * log1p(min(share + slack, 1.0) * expm1(tilt)) for tilt in _TILTS]
         fewer = [-tilt * hits - total * log1p(max(share - slack, 0.0) * expm1(-tilt)) for tilt in _TILTS]
