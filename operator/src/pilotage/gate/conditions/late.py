@@ -66,9 +66,10 @@ def labels_of(memory: Late, arm: str) -> dict[str, int]:
 def breaches(memory: Late, gates: Sequence[GateSpec]) -> list[Breach]:
     """At most one: the arms whose labels come late. A late stable says nothing about a floor."""
     found = {arm: _sum(memory, arm) for arm in ARMS}
-    if log_mean(_log_e(arrivals) for arrivals in found.values()) < SURE:
+    both = found["stable"] + found["canary"]  # one late pipeline shows in both arms together first
+    if log_mean(_log_e(arrivals) for arrivals in (*found.values(), both)) < SURE:
         return []
-    guilty = [arm for arm in ARMS if found[arm].total and _share(found[arm]) > MOST_LATE and _log_e(found[arm]) > 0]
+    guilty = [arm for arm in ARMS if found[arm].total and _share(found[arm]) > MOST_LATE]
     if not guilty:
         return []
     touched = [g for g in gates if needs_labels(g) and ("canary" in guilty or g.margin is not None)]
