@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from math import sqrt
 
 from pilotage.gate.arm import ArmCounts
+from pilotage.gate.keeping import coarser
 from pilotage.gate.ranking import Ranking, RankingMetric, average_precision
 from pilotage.gate.smooth import RIPE, Numbers, Reading, Strata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingStatistic:
-    """``classes``: those whose buckets are ranked. ``buckets``: per class and label; a divisor of those counted.
+    """``classes``: those whose buckets are ranked. ``buckets``: per class and label, at most as many as are counted.
 
     Numbers are laid out class by class: negatives, then positives, scores ascending.
     """
@@ -41,9 +42,8 @@ class RankingStatistic:
             if scores is None:
                 found += [0] * (2 * self.buckets)
                 continue
-            for side in (scores.negatives, scores.positives):
-                width = len(side) // self.buckets
-                found += side if width == 1 else [sum(side[b * width : (b + 1) * width]) for b in range(self.buckets)]
+            found += coarser(scores.negatives, self.buckets)
+            found += coarser(scores.positives, self.buckets)
         return tuple(found)
 
     def labels(self, numbers: Numbers) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from pilotage.gate.arm import ArmCounts
-from pilotage.gate.blocks import BUCKETS
 from pilotage.gate.by_confusion import ConfusionStatistic
 from pilotage.gate.by_moments import WORST_LOG_LOSS, MeanStatistic
 from pilotage.gate.by_ranking import RankingStatistic
@@ -16,11 +15,10 @@ from pilotage.gate.confusion import confusion_metric
 from pilotage.gate.engine import Kind, Scope
 from pilotage.gate.estimates import confusion_cells, cost_cells, ranking_of
 from pilotage.gate.grids import floor_scale, margin_scale
+from pilotage.gate.keeping import buckets_of
 from pilotage.gate.smooth import Numbers, Statistic
 from pilotage.gate.spec import Average, GateSpec, Metric
 
-_FEW_BUCKETS: Final = 25
-_MANY_VECTORS: Final = 40
 _LOSS_SHARE: Final = 0.1  # of a ceiling, or of what a loss can reach: the effect that is looked for first
 
 
@@ -45,13 +43,11 @@ def statistic_of(gate: GateSpec, classes: Sequence[str], *, clusters: int) -> St
     match gate.metric:
         case Metric.ROC_AUC | Metric.PR_AUC:
             about = tuple(classes) if gate.class_name is None else (gate.class_name,)
-            # Averages over many classes in many clusters: half the buckets, so that a state stays small.
-            few = len(about) * clusters > _MANY_VECTORS
             return RankingStatistic(
                 ranking=ranking_of(gate.metric),
                 classes=about,
                 by_support=gate.average is Average.WEIGHTED,
-                buckets=_FEW_BUCKETS if few else BUCKETS,
+                buckets=buckets_of(gate, classes=len(classes), clusters=clusters),
             )
         case Metric.LOG_LOSS:
             return MeanStatistic(worst=WORST_LOG_LOSS, groups=0, count=lambda counts: _losses(gate, counts))
