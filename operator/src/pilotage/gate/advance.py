@@ -14,7 +14,7 @@ from pilotage.gate.blocks import Block
 from pilotage.gate.composite import CompositeTest
 from pilotage.gate.conditions import Watched
 from pilotage.gate.denominators import labels_in
-from pilotage.gate.engine import Arms, Look, Test
+from pilotage.gate.engine import Arms, Look, Test, plus
 from pilotage.gate.hypotheses import Tests
 from pilotage.gate.keeping import kept, ranked_classes, remembered
 from pilotage.gate.memory import GateMemory, Memory
@@ -28,6 +28,7 @@ def turned(memory: Memory, step: int, gates: Sequence[GateSpec], tests: Tests, w
     """The weight changed: pending blocks close and every fail side opens another start."""
     if memory.step is None and not memory.sums:
         return replace(memory, step=step)  # the first step is the first start, which is open already
+    memory = _compared(memory, watched)
     start = memory.starts + 1
     look = Look(added={}, before=memory.sums, turned=memory.turned)
     after = {
@@ -55,28 +56,21 @@ def turned(memory: Memory, step: int, gates: Sequence[GateSpec], tests: Tests, w
 def absorbed(memory: Memory, block: Block, gates: Sequence[GateSpec], tests: Tests, watched: Watched) -> Memory:
     """The block's counts added everywhere, and every bet made that can be made now."""
     ranked = ranked_classes(gates, memory.classes, clusters=len(memory.shares))
-    added: Arms = {
-        name: {arm: kept(counts.for_sums(), ranked) for arm, counts in arms.items()}
-        for name, arms in block.clusters.items()
-    }
-    added = {
-        name: told
-        for name, arms in added.items()
-        if (told := {arm: counts for arm, counts in arms.items() if not counts.is_empty})
-    }
+    added = _told({name: {arm: n.for_sums() for arm, n in arms.items()} for name, arms in block.clusters.items()})
     look = Look(added=added, before=memory.sums, turned=memory.turned)
     after = {gate.name: _absorbed_gate(memory.gates[gate.name], block.at, look, tests[gate.name]) for gate in gates}
     moved = any(
         _bets(tests[name], gate.tests) != _bets(tests[name], memory.gates[name].tests) for name, gate in after.items()
     )
+    memory = _waiting(memory, block, watched)
     if moved:
         memory = replace(memory, at=block.at, began=block.at if memory.began is None else memory.began)
-    return replace(
-        memory,
-        gates=after,
-        sums=look.after,
-        conditions=conditions.absorbed(memory.conditions, block, watched),
-    )
+    # Conditions compare the arms block by block: they see what a closed block was made of, however it came in. Labels
+    # that come too late are told at once: there may be no others.
+    late = any(counts.late for arms in memory.waiting.values() for counts in arms.values())
+    if moved or late or not any(tests.values()):
+        memory = _compared(memory, watched)
+    return replace(memory, gates=after, sums=look.after)
 
 
 def passes_noted(memory: Memory, tests: Tests, alpha: float) -> Memory:
@@ -97,6 +91,31 @@ def arm_labels(gate: GateSpec, memory: Memory) -> tuple[int, int]:
     """Labels of canary and stable over all clusters, in the gate's own denominator."""
     canary, stable = (labels_in(gate, memory.sums, arm, memory.shares) for arm in ("canary", "stable"))
     return canary, stable
+
+
+def _told(arms: Arms) -> Arms:
+    """Without arms and clusters of which nothing was counted."""
+    kept = {name: {arm: counts for arm, counts in found.items() if not counts.is_empty} for name, found in arms.items()}
+    return {name: found for name, found in kept.items() if found}
+
+
+def _waiting(memory: Memory, block: Block, watched: Watched) -> Memory:
+    if any(memory.expected.get(name, share) != share for name, share in block.expected.items()):
+        memory = _compared(memory, watched)
+    return replace(
+        memory,
+        waiting=plus(memory.waiting, _told(block.clusters)),
+        expected={**memory.expected, **block.expected},
+    )
+
+
+def _compared(memory: Memory, watched: Watched) -> Memory:
+    if not memory.waiting:
+        return memory
+    seen = Block(
+        at=memory.at or 0.0, step=None, clusters=dict(sorted(memory.waiting.items())), expected=memory.expected
+    )
+    return replace(memory, waiting={}, expected={}, conditions=conditions.absorbed(memory.conditions, seen, watched))
 
 
 def _absorbed_gate(gate: GateMemory, at: float, look: Look, tests: Sequence[Test]) -> GateMemory:

@@ -86,6 +86,8 @@ class Analysis:
                 for gate in self.gates
             },
             conditions=conditions.opened(watched, past),
+            waiting={},
+            expected={},
         )
         return written.encode(opened, tests, watched)
 

@@ -39,6 +39,7 @@ class Memory:
     """Everything an analysis remembers. ``began`` and ``at``: times of the first and the last closed block.
 
     ``sums``: counts since the wave's start; ``turned``: the same when the weight last changed, if an engine asks.
+    ``waiting``: counts that the conditions have not compared yet, with the ``expected`` shares told with them.
     """
 
     plan: str
@@ -56,6 +57,8 @@ class Memory:
     turned: Arms
     gates: Mapping[str, GateMemory]
     conditions: Conditions
+    waiting: Arms
+    expected: Mapping[str, float]
 
 
 def encode(memory: Memory, tests: Tests, watched: Watched) -> State:
@@ -64,6 +67,8 @@ def encode(memory: Memory, tests: Tests, watched: Watched) -> State:
     filled = {
         "turned": sums_to_json(memory.turned, memory.classes),
         "conditions": conditions.encode(memory.conditions, watched),
+        "waiting": sums_to_json(memory.waiting, memory.classes),
+        "expected": dict(memory.expected),
     }
     return State.from_dict(
         {
@@ -117,6 +122,8 @@ def decode(state: Mapping[str, Any], tests: Tests, watched: Watched) -> Memory:
             turned=sums_from_json(state.get("turned", {}), classes),
             gates={name: _decode_gate(gate, tests, name) for name, gate in state["gates"].items()},
             conditions=conditions.decode(state.get("conditions", {}), watched),
+            waiting=sums_from_json(state.get("waiting", {}), classes),
+            expected=dict(state.get("expected", {})),
         )
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise _foreign(error) from error

@@ -35,6 +35,7 @@ def _encode(counts: ArmCounts, classes: Sequence[str]) -> dict[str, Any]:
         "pairs": {name: (part.n11, part.n10, part.n01, part.n00) for name, part in counts.pairs.items()},
         "audit": _cells(counts.audit, classes),
         "confidence": counts.confidence,
+        "inputs": {name: pack(bins) for name, bins in counts.inputs.items()},
     }
     return {name: value for name, value in told.items() if value}
 
@@ -58,6 +59,7 @@ def _decode(raw: Mapping[str, Any], classes: Sequence[str]) -> ArmCounts:
         },
         audit=_table(raw.get("audit", ()), classes),
         confidence=tuple(raw.get("confidence", ())),
+        inputs={name: tuple(int(n) for n in unpack(packed)) for name, packed in raw.get("inputs", {}).items()},
     )
 
 
