@@ -88,6 +88,12 @@ async def _recorded(asked: _Asked, analysis: Analysis) -> Recording:
         served, labelled = past.canary.served.values(), past.canary.confusion.values()
         shares[cluster] = float(sum(served) or sum(sum(row.values()) for row in labelled))
         blocks += [block async for block in _cluster_blocks(asked, cluster, analysis)]
+    if not blocks:
+        revisions = f"{asked.stable} and {asked.canary} of {asked.namespace}/{asked.model}"
+        raise OutOfReach(
+            f"no scrape of {revisions} between --from and --to in {', '.join(asked.urls)}; "
+            "check names, times and retention"
+        )
     for block in blocks:
         for both in block["clusters"].values():
             for counts in both.values():
