@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pilotage_server.train.config import Data, File
 from pilotage_server.train.data.finding import Finding
-from pilotage_server.train.data.leakage import single_column_auc
+from pilotage_server.train.data.leakage import column_power
 from pilotage_server.train.data.parse import parse_time
 from pilotage_server.train.data.table import Column, Table
 
@@ -37,9 +37,9 @@ def column_findings(table: Table, data: Data, seed: int) -> Iterator[Finding]:
                 continue
         yield from _like_an_identifier(column, known)
         yield from _outliers(column, known)
-        auc = single_column_auc(values, table.labels, len(table.classes), seed)
-        if auc > data.quality.leakage_auc and len(values) >= _LEAST_ROWS:
-            detail = f"tells the classes almost alone (mean AUC {auc:.4f}, limit {data.quality.leakage_auc:g})"
+        power = column_power(values, table.labels, len(table.classes), seed)
+        if power.low > data.quality.leakage_auc and len(values) >= _LEAST_ROWS:
+            detail = f"tells the classes almost alone (mean AUC {power.auc:.4f}, limit {data.quality.leakage_auc:g})"
             yield _finding("leakage", column, len(values), detail,
                            "ask whether it is known before the label; if so, data.quality.allow: "
                            f"[leakage:{column.name}], else data.columns.ignore")  # fmt: skip
