@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pilotage.api.types import WaveEvidence
 from pilotage.evidence.reading import (
     Baseline,
     BaselineQuery,
@@ -19,6 +20,7 @@ from pilotage.evidence.reading import (
 )
 from pilotage.gate import Analysis
 from pilotage.plan.counting import arms, disagreements, exports_of, history_of, needs_of, note_on
+from pilotage.plan.results import judged
 
 TABLE = {role: f'outside_total{{cell="{role}",version="$revision"}}' for role in ("tp", "fp", "fn", "tn")}
 
@@ -142,6 +144,17 @@ def test_a_bound_that_was_rounded_is_told_at_its_gate() -> None:
 
     assert note_on(gate, {0.25: 0.2}).startswith("counts requests under 0.2 s: 0.25 s is no edge")
     assert note_on(gate, {}) == ""
+
+
+def test_a_note_stays_while_looks_have_nothing_new_to_tell() -> None:
+    analysis = an_analysis({"metric": "latency", "bound": "250ms", "floor": 0.9})
+    state = analysis.start(["a", "b"], {"aws": 1.0})
+    entry = WaveEvidence(wave="first", step=0, state=state.to_dict(), clusters=("aws",))
+
+    told = judged(entry, analysis.verdict(state), analysis.gates, {0.25: 0.2})
+    again = judged(told, analysis.verdict(state), analysis.gates, {})
+
+    assert "0.25 s is no edge" in again.gates[0].note
 
 
 def a_block(*, canary: Counts) -> Block:

@@ -21,7 +21,11 @@ def judged(
 ) -> WaveEvidence:
     """The evidence with what the verdict says; `edges`: latency bounds that were rounded down."""
     specs = {gate.name: gate for gate in gates}
-    results = tuple(_result(gate, specs[gate.name], edges) for gate in verdict.gates.values())
+    notes = {gate.name: gate.note for gate in entry.gates}  # a look without news has no edges to tell
+    results = tuple(
+        _result(gate, note_on(specs[gate.name], edges) or notes.get(gate.name, ""), specs[gate.name])
+        for gate in verdict.gates.values()
+    )
     broken = tuple(
         EvidenceCondition(type=str(breach.condition), message=breach.reason[:_MOST_MESSAGE])
         for breach in verdict.breaches
@@ -40,15 +44,16 @@ def watched(
     entry: WaveEvidence, verdict: Verdict, gates: Iterable[GateSpec], edges: Mapping[float, float]
 ) -> WaveEvidence:
     """Figures as they are now under the verdict that was decided on."""
-    now = {gate.name: gate for gate in judged(entry, verdict, gates, edges).gates}
+    found = judged(entry, verdict, gates, edges)
+    now = {gate.name: gate for gate in found.gates}
     kept = tuple(
         replace(now[gate.name], verdict=gate.verdict, reason=gate.reason) if gate.name in now else gate
         for gate in entry.gates
     )
-    return replace(entry, gates=kept)
+    return replace(entry, gates=kept, conditions=found.conditions)
 
 
-def _result(gate: GateVerdict, spec: GateSpec, edges: Mapping[float, float]) -> GateResult:
+def _result(gate: GateVerdict, note: str, spec: GateSpec) -> GateResult:
     difference = gate.difference
     return GateResult(
         name=gate.name,
@@ -67,7 +72,7 @@ def _result(gate: GateVerdict, spec: GateSpec, edges: Mapping[float, float]) -> 
         else Difference(**{bound: _short(difference.get(bound)) for bound in ("estimate", "lower", "upper")}),
         advisory=spec.mode is Mode.ADVISORY,
         eta_s=None if gate.eta is None else float(round(gate.eta)),
-        note=note_on(spec, edges),
+        note=note,
     )
 
 
