@@ -4,12 +4,13 @@ Invariants: an empty block changes nothing; splitting a block that does not clos
 closed blocks only. Knows no verdict.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import log
 from typing import Any, Final
 
 from pilotage.gate import conditions
+from pilotage.gate.arm import ArmCounts
 from pilotage.gate.blocks import Block
 from pilotage.gate.composite import CompositeTest
 from pilotage.gate.conditions import Watched
@@ -56,7 +57,7 @@ def turned(memory: Memory, step: int, gates: Sequence[GateSpec], tests: Tests, w
 def absorbed(memory: Memory, block: Block, gates: Sequence[GateSpec], tests: Tests, watched: Watched) -> Memory:
     """The block's counts added everywhere, and every bet made that can be made now."""
     ranked = ranked_classes(gates, memory.classes, clusters=len(memory.shares))
-    added = _told({name: {arm: n.for_sums() for arm, n in arms.items()} for name, arms in block.clusters.items()})
+    added = _told(block.clusters, lambda counts: kept(counts.for_sums(), ranked))
     look = Look(added=added, before=memory.sums, turned=memory.turned)
     after = {gate.name: _absorbed_gate(memory.gates[gate.name], block.at, look, tests[gate.name]) for gate in gates}
     moved = any(
@@ -93,10 +94,11 @@ def arm_labels(gate: GateSpec, memory: Memory) -> tuple[int, int]:
     return canary, stable
 
 
-def _told(arms: Arms) -> Arms:
-    """Without arms and clusters of which nothing was counted."""
-    kept = {name: {arm: counts for arm, counts in found.items() if not counts.is_empty} for name, found in arms.items()}
-    return {name: found for name, found in kept.items() if found}
+def _told(arms: Arms, part: Callable[[ArmCounts], ArmCounts]) -> Arms:
+    """A part of the counts, without arms and clusters of which it has nothing."""
+    parts = {name: {arm: part(counts) for arm, counts in found.items()} for name, found in arms.items()}
+    filled = {name: {arm: n for arm, n in found.items() if not n.is_empty} for name, found in parts.items()}
+    return {name: found for name, found in filled.items() if found}
 
 
 def _waiting(memory: Memory, block: Block, watched: Watched) -> Memory:
@@ -104,7 +106,7 @@ def _waiting(memory: Memory, block: Block, watched: Watched) -> Memory:
         memory = _compared(memory, watched)
     return replace(
         memory,
-        waiting=plus(memory.waiting, _told(block.clusters)),
+        waiting=plus(memory.waiting, _told(block.clusters, ArmCounts.for_conditions)),
         expected={**memory.expected, **block.expected},
     )
 

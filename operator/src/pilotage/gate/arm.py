@@ -121,6 +121,10 @@ class ArmCounts:
         """Without what conditions remember for themselves."""
         return replace(self, late={}, inputs={}) if self.late or self.inputs else self
 
+    def for_conditions(self) -> "ArmCounts":
+        """Without what only gates read."""
+        return replace(self, proportions={}, buckets={}, means={}, pairs={}, confidence=())
+
     def __add__(self, other: "ArmCounts") -> "ArmCounts":
         return ArmCounts(
             confusion=_joined(self.confusion, other.confusion, _plain),
