@@ -25,7 +25,7 @@ from pilotage_server.serve.lifecycle import Lifecycle
 from pilotage_server.serve.metrics import ServerMetrics
 from pilotage_server.serve.model import ServedModel
 from pilotage_server.serve.pages import Pages, Reply, failure
-from pilotage_server.serve.protocol import CLOSE
+from pilotage_server.serve.protocol import CLOSE, CYCLE
 from pilotage_server.serve.settings import Limits
 from pilotage_server.serve.v1 import read_v1, write_v1
 
@@ -123,7 +123,7 @@ class DataApp:
         started, status = time.perf_counter(), 500
         try:
             framing = read_framing(scope["headers"])
-            raw = await read_body(receive, self._body_bytes)
+            raw = await read_body(receive, self._body_bytes, scope.get(CYCLE))
             started = time.perf_counter()
             headers, written = await answer(unpack(raw, framing, self._body_bytes), framing.deadline_s)
             status = 200

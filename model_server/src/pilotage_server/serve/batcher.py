@@ -49,7 +49,7 @@ class Batcher:
         self._batch_rows = batch_rows
         self._queue_rows = queue_rows
         self._queue: deque[_Member] = deque()
-        self._seconds_per_row = 0.0
+        self._costs: dict[int, float] = {}
         self._scheduled = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
         self.waiting_rows = 0
@@ -83,11 +83,21 @@ class Batcher:
             return
         rows = sum(len(member.rows) for member in members)
         loop = asyncio.get_running_loop()
-        if rows * self._seconds_per_row <= INLINE_S:
+        if self._expected_s(rows) <= INLINE_S:
             self._settle(members, _outcomes(self._predict, members))
         else:
             work = loop.run_in_executor(self._thread, _outcomes, self._predict, members)
             work.add_done_callback(lambda done: self._settle(members, done.result()))
+
+    def _expected_s(self, rows: int) -> float:
+        """What a batch should take: a moving average of batches of its size, by powers of two, else of smaller ones.
+
+        Not rows times a cost per row: most of a small batch is the call itself.
+        """
+        for size in range(rows.bit_length(), 0, -1):
+            if size in self._costs:
+                return self._costs[size]
+        return 0.0
 
     def _take(self) -> list[_Member]:
         """Take what fits into one batch. Members whose client has gone, or stopped waiting, are dropped unpredicted."""
@@ -108,9 +118,8 @@ class Batcher:
     def _settle(self, members: Sequence[_Member], outcomes: _Outcomes) -> None:
         rows = sum(len(member.rows) for member in members)
         self.waiting_rows -= rows
-        # The first batch pays for warming up; from then on a moving average follows the batches as they come.
-        cost = outcomes.seconds / rows
-        self._seconds_per_row += (cost - self._seconds_per_row) * _SMOOTHING
+        before = self._costs.get(rows.bit_length(), 0.0)
+        self._costs[rows.bit_length()] = before + (outcomes.seconds - before) * _SMOOTHING
         for predictions in outcomes.good:
             self._observe(predictions, outcomes.seconds)
         for member, result in zip(members, outcomes.each, strict=True):

@@ -66,8 +66,14 @@ def read_framing(headers: Headers) -> Framing:
     return Framing(gzip=gzip, json_bytes=json_bytes, deadline_s=deadline_s)
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Read a whole body; raises `Rejected` when it is too large or does not come."""
+async def read_body(receive: Receive, limit: int, cycle: Any = None) -> bytes:
+    """Read a whole body; raises `Rejected` when it is too large or does not come.
+
+    `cycle`: uvicorn's, if there is one. A body that came with its head is all there before the application starts, and
+    needs neither waiting nor a timer.
+    """
+    if cycle is not None and not cycle.more_body and len(cycle.body) <= limit:
+        return bytes(cycle.body)
     chunks: list[bytes] = []
     size, more = 0, True
     try:

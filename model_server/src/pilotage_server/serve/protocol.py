@@ -21,7 +21,47 @@ from pilotage_server.serve.answers import error_body
 from pilotage_server.serve.settings import Connections
 
 CLOSE: Final = "pilotage.close"
+CYCLE: Final = "pilotage.cycle"
+"""Where the application finds the request's cycle: whether its whole body is there already, and the body."""
 MAX_HEAD_BYTES: Final = 64 * 1024
+
+
+class _Corked:
+    """A transport that sends an answer's head together with its body: uvicorn writes both, and each write is a system
+    call.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self.is_closing = transport.is_closing
+        self.get_extra_info = transport.get_extra_info
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        """Keep a head until its body comes; send everything else at once."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.") and not data.startswith(b"HTTP/1.1 1"):
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head whose answer has no body."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def close(self) -> None:
+        """Send what is kept, and close."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
 
 
 class RecyclingProtocol(HttpToolsProtocol):
@@ -33,6 +73,8 @@ class RecyclingProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Note the time; asyncio calls it with the new transport."""
         super().connection_made(transport)
+        self._corked = _Corked(transport)
+        self.transport: Any = self._corked  # all of a transport that uvicorn uses
         self.emptied.clear()
         self._opened_s = self.loop.time()
         self._requests = 0
@@ -87,10 +129,16 @@ class RecyclingProtocol(HttpToolsProtocol):
         The parser reads none behind an Upgrade, so that ends the connection.
         """
         self._in_head = False
+        scope: Any = self.scope
         if self.parser.should_upgrade():
-            scope: Any = self.scope
             scope[CLOSE] = True
         super().on_headers_complete()
+        scope[CYCLE] = self.cycle
+
+    def on_response_complete(self) -> None:
+        """Send what the answer to a HEAD left behind."""
+        self._corked.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, or has no end of headers; uvicorn's own words would be plain text."""
