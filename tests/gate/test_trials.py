@@ -91,6 +91,20 @@ def test_the_boundary_is_good_and_bad_at_once_in_every_cluster_and_at_every_time
     assert [(row.is_good, row.is_bad) for row in rows] == [(True, True)] * 4
 
 
+def test_a_canary_in_uneven_clusters_stands_at_the_boundary_of_the_mix():
+    """The floor is stricter in the hard cluster, the margin in the easy one; only the mix decides a pass."""
+    spec = {
+        "gates": [{"name": "found", "metric": "recall", "class": "yes", "floor": 0.75, "margin": 0.05}],
+        "analysis": {},
+    }
+    campaign = a_campaign("uneven-clusters", runs=1, spec=spec)
+    (row,) = gathered(campaign, [play(campaign, piece) for piece in pieces(campaign, 1)])
+
+    assert row.standings["found"].greatest == pytest.approx(0, abs=1e-9)
+    assert row.is_bad
+    assert not row.is_good  # a cluster alone is below the floor: failing it is right
+
+
 def test_labels_by_prediction_are_told_for_that_class_only():
     spec = {"gates": [{"name": "found", "metric": "recall", "class": "yes", "margin": 0.05}], "analysis": {}}
     campaign = a_campaign("by-prediction", spec=spec)

@@ -17,7 +17,7 @@ from pilotage.trials.rollouts import Trial, trial
 from pilotage.trials.scenarios import Scenario
 from pilotage.trials.settings import Setting
 from pilotage.trials.tally import Rate, Tally, tally
-from pilotage.trials.worlds import World, build
+from pilotage.trials.worlds import Values, World, build
 
 _EXACT = 1e-9
 
@@ -55,8 +55,8 @@ class Played:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a gate truly stands in a scenario: means over clusters and time, and its least and greatest excess over
-    the boundary there (negative: violated).
+    """Where a gate truly stands in a scenario: means over time of the mix. `least`: its smallest excess over the
+    boundary, in the mix or a cluster, at any time (negative: violated there); `greatest`: the mix's largest.
     """
 
     title: str
@@ -67,12 +67,12 @@ class Standing:
 
     @property
     def holds(self) -> bool:
-        """Nowhere and never violated: a Fail would be wrong. The boundary itself holds."""
+        """Nowhere and never violated, so a Fail would be wrong. The boundary itself holds."""
         return self.least >= -_EXACT
 
     @property
     def is_broken(self) -> bool:
-        """Nowhere and never met: a Pass would be wrong. The boundary itself is broken too."""
+        """The mix, which is promoted on, never meets it, so a Pass would be wrong. The boundary is broken too."""
         return self.greatest <= _EXACT
 
 
@@ -165,14 +165,15 @@ def standings(world: World) -> dict[str, Standing]:
     }
 
 
-def _standing(question: Question, values: Sequence[tuple[float, float]]) -> Standing | None:
+def _standing(question: Question, values: Sequence[Values]) -> Standing | None:
     if not values:
         return None
-    excesses = [question.excess(canary, stable) for canary, stable in values]
+    of_mix = [question.excess(*each.mix) for each in values]
+    of_clusters = [question.excess(*pair) for each in values for pair in each.clusters]
     return Standing(
         title=question.title,
-        canary=sum(canary for canary, _ in values) / len(values),
-        stable=sum(stable for _, stable in values) / len(values),
-        least=min(excesses),
-        greatest=max(excesses),
+        canary=sum(each.mix[0] for each in values) / len(values),
+        stable=sum(each.mix[1] for each in values) / len(values),
+        least=min(of_mix + of_clusters),
+        greatest=max(of_mix),
     )

@@ -46,6 +46,14 @@ class Law:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """(canary, stable) of one metric at one time: over the mix of all clusters, and in each of them."""
+
+    mix: tuple[float, float]
+    clusters: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """A scenario of a setting with every law worked out: `laws[phase][cluster][arm]`."""
 
@@ -65,15 +73,25 @@ class World:
         """The canary's share of a cluster's requests."""
         return _EASY_AND_HARD[cluster][2] if self.scenario.uneven_clusters else self.setting.weights[step]
 
-    def values(self, question: Question) -> list[tuple[float, float]]:
-        """(canary, stable) of a metric in each phase and cluster; undefined ones are left out."""
+    def values(self, question: Question) -> list[Values]:
+        """What a metric is worth in each phase; phases in which it is undefined somewhere are left out."""
         found = []
         for phase in self.laws:
-            for arms in phase.values():
-                pair = [value(question, arms[arm].model, self.setting.shares) for arm in ("canary", "stable")]
-                if pair[0] is not None and pair[1] is not None:
-                    found.append((pair[0], pair[1]))
+            pairs = {
+                name: (
+                    _of(question, arms["canary"].model, self.setting),
+                    _of(question, arms["stable"].model, self.setting),
+                )
+                for name, arms in phase.items()
+            }
+            known = {name: (a, b) for name, (a, b) in pairs.items() if a is not None and b is not None}
+            if len(known) == len(pairs):
+                mix = (self._mixed(0, known), self._mixed(1, known))
+                found.append(Values(mix=mix, clusters=tuple(known.values())))
         return found
+
+    def _mixed(self, arm: int, pairs: Mapping[str, tuple[float, float]]) -> float:
+        return sum(share * pairs[name][arm] for name, share in self.clusters.items())
 
 
 def build(setting: Setting, questions: Sequence[Question], about: Question, scenario: Scenario) -> World:
@@ -85,14 +103,11 @@ def build(setting: Setting, questions: Sequence[Question], about: Question, scen
     laws: list[Mapping[str, Mapping[str, Law]]] = []
     for phase in range(phases):
         factor = 1 + (scenario.drift - 1) * (1 - abs(2 * (phase + 0.5) / phases - 1))
-        by_cluster = {}
+        stables = {}
         for name in clusters:
             hardness = factor * (_EASY_AND_HARD[name][1] if scenario.uneven_clusters else 1.0)
-            stable = hardened(setting.stable, hardness) if hardness != 1.0 else setting.stable
-            now = value(about, stable, setting.shares)
-            canary = placed(about, stable, setting.shares, target(scenario, about, now or 0.0))
-            by_cluster[name] = {"stable": _law(stable, scenario), "canary": _law(canary, scenario)}
-        laws.append(by_cluster)
+            stables[name] = hardened(setting.stable, hardness) if hardness != 1.0 else setting.stable
+        laws.append(_placed(setting, about, scenario, clusters, stables))
     return World(
         setting=setting,
         scenario=scenario,
@@ -101,6 +116,26 @@ def build(setting: Setting, questions: Sequence[Question], about: Question, scen
         clusters=clusters,
         laws=tuple(laws),
     )
+
+
+def _placed(
+    setting: Setting, about: Question, scenario: Scenario, clusters: Mapping[str, float], stables: Mapping[str, Model]
+) -> dict[str, dict[str, Law]]:
+    """The canary as far off stable in every cluster as puts their mix where the scenario wants it."""
+    values = {name: _of(about, model, setting) or 0.0 for name, model in stables.items()}
+    mix = sum(share * values[name] for name, share in clusters.items())
+    shift = target(scenario, about, mix) - mix
+    return {
+        name: {
+            "stable": _law(model, scenario),
+            "canary": _law(placed(about, model, setting.shares, values[name] + shift), scenario),
+        }
+        for name, model in stables.items()
+    }
+
+
+def _of(question: Question, model: Model, setting: Setting) -> float | None:
+    return value(question, model, setting.shares)
 
 
 def _law(model: Model, scenario: Scenario) -> Law:
