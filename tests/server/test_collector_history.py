@@ -21,8 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pilotage_server.feedback import Result
 from pilotage_server.feedback.collector.ledger import MAX_AGE_MS, Ledger, LedgerFailed
 from pilotage_server.feedback.probabilities import LETTERS, scores
+from pilotage_server.feedback.seal import WINDOW_MS
 from pilotage_server.feedback.token import chosen_row
-from pilotage_server.feedback.wire import WINDOW_MS, Decision, Decisions
+from pilotage_server.feedback.wire import Decision, Decisions
 from pilotage_server.quality.buckets import DELAY_BOUNDS_S, late_bucket
 from pilotage_server.quality.slices import Slice
 from support.feedback import START_S, a_delivery, an_announcement, an_item
@@ -279,17 +280,18 @@ class LedgerHistory(RuleBasedStateMachine):
     @invariant()
     def every_other_counter_is_the_references_too(self):
         reference, shown = self.reference, self.ledger.snapshot
-        audited, moments, scored, sliced, late, delays = ({} for _ in range(6))
+        counters: list[dict[Any, int]] = [{} for _ in range(6)]
+        audited, moments, scored, sliced, late, delays = counters
         for one in shown.revisions:
             for (actual, predicted), cell in one.cells.items():
                 audited[one.revision, one.classes[actual], one.classes[predicted]] = cell.audited
             for name in ("rows", "rows_loss", "rows_brier", "requests", "loss", "squares"):
                 moments[one.revision, name] = getattr(one.counts.moments, name)
-            scored |= {(one.revision, *key): requests for key, requests in one.counts.scores.items()}
+            scored.update({(one.revision, *key): requests for key, requests in one.counts.scores.items()})
             for (_, value, actual, predicted), rows in one.counts.slices.items():
                 sliced[one.revision, value, one.classes[actual], one.classes[predicted]] = rows
-            late |= {(one.revision, *key): requests for key, requests in one.arrivals.late.items()}
-            delays |= {(one.revision, bound): labels for bound, (labels, _) in one.arrivals.delays.items()}
+            late.update({(one.revision, *key): requests for key, requests in one.arrivals.late.items()})
+            delays.update({(one.revision, bound): labels for bound, (labels, _) in one.arrivals.delays.items()})
         assert +Counter(audited) == +reference.audited
         assert +Counter(moments) == +reference.moments
         assert +Counter(scored) == +reference.scores

@@ -12,12 +12,12 @@ import numpy as np
 import orjson
 import pytest
 
-from pilotage_server.feedback import CollectorAddress, FeedbackSettings, KeyRing, open_feedback, open_token
+from pilotage_server.feedback import CollectorAddress, FeedbackSettings, KeyRing, open_feedback
 from pilotage_server.feedback.collector import CollectorSettings, SettingsRefused, run_collector
 from pilotage_server.feedback.probabilities import LETTERS, scores
 from pilotage_server.quality.buckets import SCORE_BUCKETS
 from support.collector_process import CollectorProcess, a_collector_process
-from support.feedback import an_identity, config_file, key_dir, samples, total
+from support.feedback import an_identity, config_file, key_dir, opened, samples, total
 
 REVISION = "pets-0a1b2c3d4e"
 CLASSES = tuple(f"c{n:02}" for n in range(100))
@@ -84,7 +84,7 @@ class Load:
         """A labelled prediction; what its probabilities say is kept to compare with."""
         weights = np.random.default_rng(predicted).random((1, 100)) ** 20
         issued = self.feedback.signer.issue([predicted], weights / weights.sum(), time.time())
-        token = open_token(issued.token, self.feedback.ring)
+        token = opened(issued.token, self.feedback.ring)
         self.scores[actual, predicted] = scores(token.probabilities[0], 100, CLASSES.index(actual))
         if issued.is_audited:
             self.audited.add((actual, predicted))

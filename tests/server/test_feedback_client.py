@@ -22,7 +22,8 @@ class Server:
     """Answers feedback as told: each token once `accepted`, then `duplicate`; `refusals` come first."""
 
     def __init__(self):
-        self.seen = Counter()
+        self.url = ""
+        self.seen: Counter[tuple[str, int, str]] = Counter()
         self.refusals = []
         self.special = {}
         self.requests = []

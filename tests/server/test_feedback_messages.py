@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pilotage_server.feedback import CollectorLink, CollectorUnavailable, KeyRing, Result
 from pilotage_server.feedback.link import Unregistered
+from pilotage_server.feedback.seal import NotOurs, check_seal, seal
 from pilotage_server.feedback.wire import (
     LABELS_PATH,
     MAX_MESSAGE_BYTES,
@@ -15,12 +16,9 @@ from pilotage_server.feedback.wire import (
     Announcement,
     Delivery,
     Incomprehensible,
-    NotOurs,
-    check_seal,
     read_announcement,
     read_delivery,
     read_results,
-    seal,
     write_announcement,
     write_delivery,
 )

@@ -9,10 +9,9 @@ import numpy as np
 import orjson
 import pytest
 
-from pilotage_server.feedback import Issuer, KeyRing, TokenSigner, open_token
+from pilotage_server.feedback import Issuer, KeyRing, TokenSigner
 from pilotage_server.feedback.collector.ledger import MAX_AGE_MS
 from pilotage_server.feedback.keys import SETTLING_S
-from pilotage_server.feedback.token import Token
 from support.feedback import (
     Clock,
     MonotonicClock,
@@ -21,6 +20,7 @@ from support.feedback import (
     an_endpoint,
     an_identity,
     key_dir,
+    opened,
     post,
     samples,
 )
@@ -122,11 +122,9 @@ async def test_a_token_tells_nobody_what_was_asked(collector):
     p = np.array([[0.0, 1.0, 0.0]])
     secret, other = np.array([[1234.5, 6.75]]), np.array([[0.0, 0.0]])
 
-    tokens = [open_token(issuer.issue(rows, np.array([1]), p)["feedback_token"], ring) for rows in (secret, other)]
+    tokens = [opened(issuer.issue(rows, np.array([1]), p)["feedback_token"], ring) for rows in (secret, other)]
 
     first, second = tokens
-    assert isinstance(first, Token)
-    assert isinstance(second, Token)
     assert (first.predicted, first.probabilities, first.slices, first.request) == (
         second.predicted,
         second.probabilities,

@@ -6,12 +6,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from pilotage_server.feedback import Asked, FeedbackRefused, FeedbackSettings, Issuer, KeyRing, Shadow, TokenSigner
 from pilotage_server.feedback.issuing import request_id
-from pilotage_server.feedback.token import chosen_row, open_token
+from pilotage_server.feedback.token import chosen_row
 from pilotage_server.quality.buckets import CONFIDENCE_EDGES, confidence_bucket
 from pilotage_server.quality.reference import MAX_BINS, MAX_FEATURES, FeatureBins, reference_bins
 from pilotage_server.quality.rows import GateRows
 from pilotage_server.quality.slices import Slice, codes
-from support.feedback import an_identity, key_dir, samples, total
+from support.feedback import an_identity, key_dir, opened, samples, total
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -78,8 +78,8 @@ def test_counts_are_those_of_a_histogram_however_they_were_batched(training, cou
             assert total(read, "model_feature_bins_total", feature=bins.feature, bin=str(bin_)) == value
     assert total(read, "model_gate_rows_total", predicted="dog") == (asked[:, 0] > 0).sum()
     for bucket in range(20):
-        expected = sum(confidence_bucket(p) == bucket for p in confidence)
-        assert total(read, "model_confidence_bins_total", bucket=str(bucket)) == expected
+        found = sum(confidence_bucket(p) == bucket for p in confidence)
+        assert total(read, "model_confidence_bins_total", bucket=str(bucket)) == found
 
 
 def test_certainty_is_the_last_bucket_of_confidence():
@@ -114,7 +114,7 @@ def test_the_row_that_is_counted_is_the_one_whose_label_would_be(ring):
 
     for _ in range(300):
         answer = issuer.issue(np.zeros((3, 2)), np.array([0, 1, 2]), p)
-        token = open_token(answer["feedback_token"], ring)
+        token = opened(answer["feedback_token"], ring)
         expected[chosen_row(token.nonce, 3)] += 1
 
     read = scraped(rows)
@@ -136,7 +136,7 @@ def test_declared_slices_travel_as_codes_and_nothing_else_does(ring):
     request = (np.zeros((1, 2)), np.array([0]), np.array([[0.6, 0.3, 0.1]]))
 
     def told(**parameters):
-        return open_token(issuer.issue(*request, Asked(None, parameters))["feedback_token"], ring).slices
+        return opened(issuer.issue(*request, Asked(None, parameters))["feedback_token"], ring).slices
 
     assert told(region="us", age="young", name="somebody") == bytes([2, 1])
     assert told(region="mars", age=["old"]) == b""
@@ -162,7 +162,7 @@ def test_a_shadow_issues_no_token_and_counts_no_gate_row(ring):
 
     assert shadow.issue(inputs, *answer, Asked("r1")) == {}
     assert not any(scraped(rows).values())
-    token = open_token(stable.issue(inputs, *answer, Asked("r1"))["feedback_token"], ring)
+    token = opened(stable.issue(inputs, *answer, Asked("r1"))["feedback_token"], ring)
     assert token.request == request_id("r1", inputs)
 
 

@@ -21,6 +21,7 @@ from pilotage_server.feedback.collector.service import Service
 from pilotage_server.feedback.collector.settings import ConfigFile
 from pilotage_server.feedback.collector.writer import Writer
 from pilotage_server.feedback.probabilities import encoder
+from pilotage_server.feedback.token import Token, open_token
 from pilotage_server.feedback.wire import Announcement, Delivery, Item
 from pilotage_server.quality.slices import Slice
 
@@ -86,6 +87,13 @@ def an_item(
         *(revision, issued_ms, f"{nonce:016x}", rows, row, predicted, label),
         *(int(audit), encoded.hex(), request.hex(), slices.hex()),
     )
+
+
+def opened(token: Any, ring: KeyRing) -> Token:
+    """A token whose signature holds."""
+    found = open_token(token, ring)
+    assert isinstance(found, Token)
+    return found
 
 
 def a_delivery(*items: Item, sender: str = REVISION) -> Delivery:

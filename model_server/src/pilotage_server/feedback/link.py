@@ -12,6 +12,7 @@ from typing import Final
 from pilotage_server.feedback.exchange import Exchange, ExchangeFailed
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.results import Result
+from pilotage_server.feedback.seal import seal
 from pilotage_server.feedback.wire import (
     DECISIONS_PATH,
     LABELS_PATH,
@@ -22,7 +23,6 @@ from pilotage_server.feedback.wire import (
     Delivery,
     Incomprehensible,
     read_results,
-    seal,
     write_announcement,
     write_decisions,
     write_delivery,

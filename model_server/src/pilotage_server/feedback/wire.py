@@ -1,21 +1,19 @@
-"""What pods and the collector say to each other: three messages, their JSON, and the proof of who sent them.
+"""What pods and the collector say to each other: the messages and their JSON.
 
 `POST /v1/revisions` announces a revision and its classes; `POST /v1/labels` hands over labels whose tokens are proven;
 `POST /v1/decisions` tells what a shadow would have answered. `POST /v1/quality` asks for the numbers.
 `POST /v1/relay` comes from another cluster, which shares no key with this one: its tokens prove themselves.
-Every other message carries HMAC-SHA256 over path, time and body under a feedback key, so only holders of the key can
-count. A message repeated inside the time window changes nothing: all kinds are idempotent. Moves no bytes itself.
+Every other message is sealed (`seal`). All kinds are idempotent: one that is repeated changes nothing. Moves no bytes
+itself.
 """
 
-import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from pilotage_server.feedback.classes import MAX_CLASS_LENGTH, IdentityRefused, check_classes
-from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.results import Result
 from pilotage_server.feedback.token import MAX_ROWS
 from pilotage_server.quality.slices import MAX_SLICES, MAX_VALUES, Slice
@@ -25,20 +23,11 @@ LABELS_PATH: Final = "/v1/labels"
 DECISIONS_PATH: Final = "/v1/decisions"
 QUALITY_PATH: Final = "/v1/quality"
 RELAY_PATH: Final = "/v1/relay"
+RELAYED: Final = ""
+"""The sender of a delivery that came from another cluster: no revision, and no message can claim it."""
 MAX_MESSAGE_ITEMS: Final = 5_000
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 """More than 5,000 items take with the longest names and every character escaped."""
-WINDOW_MS: Final = 60_000
-"""How far the clocks of two nodes of one cluster may differ before messages and tokens are refused."""
-RELAYED: Final = ""
-"""The sender of a delivery that came from another cluster: no revision, and no message can claim it."""
-TIME_HEADER: Final = "x-pilotage-time"
-KEY_HEADER: Final = "x-pilotage-key"
-MAC_HEADER: Final = "x-pilotage-mac"
-
-
-class NotOurs(Exception):
-    """The message does not prove that one of our pods sent it, now; the text says what failed."""
 
 
 class Incomprehensible(ValueError):
@@ -102,32 +91,6 @@ class Delivery:
     model: str
     sender: str
     items: tuple[Item, ...]
-
-
-def seal(ring: KeyRing, path: str, body: bytes, now_ms: int) -> dict[str, str]:
-    """The headers that prove a message."""
-    key = ring.signing
-    mac = key.mac(_proven_bytes(path, str(now_ms), body)).hex()
-    return {TIME_HEADER: str(now_ms), KEY_HEADER: str(key.kid), MAC_HEADER: mac}
-
-
-def check_seal(ring: KeyRing, path: str, headers: Mapping[str, str], body: bytes, now_ms: int) -> None:
-    """Raise `NotOurs` unless the headers prove this message and its time is within a minute of `now_ms`."""
-    sent_at, kid, mac = (headers.get(name, "") for name in (TIME_HEADER, KEY_HEADER, MAC_HEADER))
-    if not (sent_at.isascii() and sent_at.isdigit() and len(sent_at) < 16 and kid.isascii() and kid.isdigit()):
-        raise NotOurs(f"headers {TIME_HEADER}, {KEY_HEADER}, {MAC_HEADER}: missing or not as our pods write them")
-    key = ring.get(int(kid[:4]))
-    if key is None:
-        raise NotOurs(f"feedback key k{kid[:4]} is not known here; the Secret may not have been refreshed yet")
-    if not hmac.compare_digest(key.mac(_proven_bytes(path, sent_at, body)).hex().encode(), mac.encode()):
-        raise NotOurs("signature does not hold")
-    if abs(int(sent_at) - now_ms) > WINDOW_MS:
-        raise NotOurs(f"sent {(now_ms - int(sent_at)) / 1000:.0f} s ago by the sender's clock; set the nodes' clocks")
-
-
-def _proven_bytes(path: str, sent_at: str, body: bytes) -> bytes:
-    # Tokens under the same key start with their version byte 1, messages with "p": neither passes for the other.
-    return f"pilotage message\n{path}\n{sent_at}\n".encode() + body
 
 
 def write_announcement(announcement: Announcement) -> bytes:

@@ -17,12 +17,11 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from pilotage_server.feedback.collector.settings import CollectorConfig, Export
-from pilotage_server.feedback.collector.snapshot import Cell, RevisionCounts, Snapshot, exported
+from pilotage_server.feedback.collector.snapshot import PAIR_OUTCOMES, Cell, RevisionCounts, Snapshot, exported
 from pilotage_server.feedback.collector.tables import class_outcomes, cost_micro, slice_outcomes
 from pilotage_server.feedback.results import OTHER_REVISION, Result
 from pilotage_server.quality.buckets import DELAY_BOUNDS_S, MICRO, SCORE_BUCKETS, late_bounds
 
-PAIR_OUTCOMES: Final = ("n11", "n10", "n01", "n00")
 _REVISION: Final = ("ledger", "model", "revision")
 _CELL: Final = (*_REVISION, "actual", "predicted")
 _ZERO: Final = Cell(0, 0)

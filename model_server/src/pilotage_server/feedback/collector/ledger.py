@@ -13,20 +13,15 @@ Time is passed in, in unix ms. Knows no HTTP, no signature and no Prometheus. On
 
 import contextlib
 import sqlite3
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-import orjson
-
+from pilotage_server.feedback.collector.intake import Intake, Moment
 from pilotage_server.feedback.collector.maturing import mature
 from pilotage_server.feedback.collector.memory import (
     Revision,
-    new_revision,
     read_arrivals,
     read_counts,
     read_pairs,
@@ -35,59 +30,18 @@ from pilotage_server.feedback.collector.memory import (
 from pilotage_server.feedback.collector.schema import FORGET, open_database
 from pilotage_server.feedback.collector.snapshot import RevisionCounts, Snapshot
 from pilotage_server.feedback.collector.work import (
-    Announced,
-    Conflict,
-    Delivered,
-    Noted,
     Outcome,
-    UnknownSender,
     Work,
 )
-from pilotage_server.feedback.probabilities import Scores, is_readable, scores
 from pilotage_server.feedback.results import OTHER_REVISION, Result
-from pilotage_server.feedback.token import chosen_row
-from pilotage_server.feedback.wire import RELAYED, WINDOW_MS, Announcement, Decisions, Delivery, Item
-from pilotage_server.quality.buckets import DELAY_BOUNDS_S, late_bucket
 
 MAX_AGE_MS: Final = 30 * 24 * 3_600_000
 _GRACE_MS: Final = 3_600_000  # rows outlive their tokens by an hour
-_SEEN_EVERY_MS: Final = 3_600_000  # how stale the time of the last announcement may be on disk
 _PRUNED_AT_ONCE: Final = 20_000
-_NONCE_BIAS: Final = 2**63  # SQLite's integers are signed
-
-
-class _State(IntEnum):
-    PENDING = 0
-    COUNTED = 1
-    LATE = 2
 
 
 class LedgerFailed(Exception):
     """The transaction did not commit and nothing of it counts; the text is SQLite's."""
-
-
-@dataclass(slots=True)
-class _Changes:
-    """What a transaction adds to counters, written once at its end."""
-
-    tally: Counter[tuple[str, Result]] = field(default_factory=Counter)
-    stored: Counter[int] = field(default_factory=Counter)
-    late: Counter[tuple[int, int, int]] = field(default_factory=Counter)
-    arrived: Counter[tuple[int, int]] = field(default_factory=Counter)
-    delays_ms: Counter[tuple[int, int]] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """The instant of one transaction: everything in it is judged by the same clock, delay and exports."""
-
-    now_ms: int
-    delay_ms: int
-    keeps_scores: bool
-
-    @property
-    def cutoff_ms(self) -> int:
-        return self.now_ms - self.delay_ms
 
 
 class Ledger:
@@ -116,15 +70,19 @@ class Ledger:
 
         `keeps_scores`: store the score buckets of labels that arrive, for whoever ranks by them.
         """
-        moment = _Moment(now_ms, delay_ms, keeps_scores)
-        changes = _Changes()
+        moment = Moment(now_ms=now_ms, delay_ms=delay_ms, keeps_scores=keeps_scores)
         with self._transaction():
             self._mature(moment.cutoff_ms)
-            outcomes = [self._do(one, moment, changes) for one in work]
-            self._write(changes)
+            # Made here: reading back after a failure replaces what it refers to.
+            oldest_ms = max(now_ms - MAX_AGE_MS, self._expired_before_ms)
+            intake = Intake(self._database, self._revisions, moment, born_ms=self._born_ms, oldest_ms=oldest_ms)
+            outcomes = [intake.do(one) for one in work]
+            intake.write()
+            self._matured |= intake.paired(self._pairs)
+            self._arrived |= intake.arrived
             # Read back before the commit: whatever can fail, fails while all of it can still be undone.
             self._load_touched()
-        self._tally.update(changes.tally)
+        self._tally.update(intake.tally)
         self._delay_ms = delay_ms
         self.snapshot = self._snapshot(counted_until_ms=now_ms, delay_ms=delay_ms)
         return outcomes
@@ -177,151 +135,6 @@ class Ledger:
     def _mature(self, cutoff_ms: int) -> None:
         classes = {revision.id: revision.classes for revision in self._revisions.values()}
         self._matured |= mature(self._database, cutoff_ms, classes)
-
-    def _do(self, work: Work, moment: _Moment, changes: _Changes) -> Outcome:
-        match work:
-            case Announcement():
-                return self._announce(work, moment.now_ms)
-            case Delivery() | Decisions() if work.sender not in self._revisions and work.sender != RELAYED:
-                return UnknownSender()
-            case Decisions():
-                return self._note(work)
-            case Delivery():
-                results = tuple([self._judge(item, moment, changes) for item in work.items])
-                for item, result in zip(work.items, results, strict=True):
-                    known = item.revision in self._revisions
-                    changes.tally[item.revision if known else OTHER_REVISION, result] += 1
-                return Delivered(results)
-
-    def _announce(self, announcement: Announcement, now_ms: int) -> Outcome:
-        known = self._revisions.get(announcement.revision)
-        slices = orjson.dumps([(one.name, one.values) for one in announcement.slices]).decode()
-        costs = orjson.dumps(announcement.costs).decode()
-        if known is None:
-            (key,) = self._database.execute(
-                "INSERT INTO revision (name, classes, seen_ms, slices, costs) VALUES (?, ?, ?, ?, ?) RETURNING id",
-                (announcement.revision, orjson.dumps(announcement.classes).decode(), now_ms, slices, costs),
-            ).fetchone()
-            self._revisions[announcement.revision] = new_revision(
-                key, announcement.classes, now_ms, announcement.slices, announcement.costs
-            )
-            return Announced()
-        if known.classes != announcement.classes:
-            return Conflict(f"{announcement.revision} is registered with other classes; one revision is one model")
-        said = (announcement.slices, announcement.costs)
-        if now_ms - known.seen_ms > _SEEN_EVERY_MS or said != (known.slices, known.costs):
-            self._database.execute(
-                "UPDATE revision SET seen_ms = ?, slices = ?, costs = ? WHERE id = ?",
-                (now_ms, slices, costs, known.id),
-            )
-            known.seen_ms, known.slices, known.costs = now_ms, *said
-        return Announced()
-
-    def _note(self, decisions: Decisions) -> Outcome:
-        canary = self._revisions[decisions.sender]
-        classes = len(canary.classes)
-        rows = [
-            (int(one.request, 16) - _NONCE_BIAS, canary.id, one.at_ms, predicted)
-            for one in decisions.decisions
-            if (predicted := bytes.fromhex(one.predicted)) and max(predicted) < classes
-        ]
-        self._database.executemany("INSERT INTO decision VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
-        # A pair of revisions begins at zero, before its first label matures.
-        for name, stable in self._revisions.items():
-            if stable is not canary and (name, decisions.sender, "n11") not in self._pairs:
-                begun = [(stable.id, canary.id, outcome) for outcome in ("n11", "n10", "n01", "n00")]
-                self._database.executemany("INSERT INTO pair VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING", begun)
-                self._matured.add(canary.id)
-        return Noted()
-
-    def _judge(self, item: Item, moment: _Moment, changes: _Changes) -> Result:
-        revision = self._revisions.get(item.revision)
-        now_ms = moment.now_ms
-        if revision is None:
-            return Result.UNKNOWN_REVISION
-        if not (0 <= item.row < item.rows and 0 <= item.predicted < len(revision.classes)):
-            return Result.MALFORMED
-        given = revision.index.get(item.label)
-        if given is None:
-            return Result.UNKNOWN_LABEL
-        if item.issued_ms > now_ms + WINDOW_MS:
-            return Result.CLOCK_SKEW
-        if item.issued_ms < self._born_ms:
-            return Result.HISTORY_LOST
-        if item.issued_ms < max(now_ms - MAX_AGE_MS, self._expired_before_ms):
-            return Result.EXPIRED
-        return self._store(item, revision, given, moment, changes)
-
-    def _store(self, item: Item, revision: Revision, given: int, moment: _Moment, changes: _Changes) -> Result:
-        key = (item.issued_ms, int(item.nonce, 16) - _NONCE_BIAS, item.row)
-        stored = self._database.execute(
-            "SELECT state, given FROM label WHERE issued_ms = ? AND nonce = ? AND row = ?", key
-        ).fetchone()
-        if stored is None:
-            return self._store_first(key, item, revision, given, moment, changes)
-        if stored[1] == given:
-            return Result.DUPLICATE
-        found = _scores(item, revision, given)
-        self._database.execute(
-            "UPDATE label SET given = ?, loss = ?, brier = ? WHERE issued_ms = ? AND nonce = ? AND row = ?",
-            (given, found.loss if found else None, found.brier if found else None, *key),
-        )
-        return Result.ACCEPTED if stored[0] == _State.PENDING else Result.CORRECTED
-
-    def _store_first(
-        self,
-        key: tuple[int, int, int],
-        item: Item,
-        revision: Revision,
-        given: int,
-        moment: _Moment,
-        changes: _Changes,
-    ) -> Result:
-        is_late = item.issued_ms <= moment.cutoff_ms
-        chosen = item.row == chosen_row(bytes.fromhex(item.nonce), item.rows)
-        found = _scores(item, revision, given)
-        self._database.execute(
-            "INSERT INTO label VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(*key, revision.id, item.predicted, given, int(chosen)),
-                int(_State.LATE if is_late else _State.PENDING),
-                *((item.audit, found.loss, found.brier) if found else (item.audit, None, None)),
-                found.buckets if found and chosen and moment.keeps_scores else None,
-                int(item.request, 16) - _NONCE_BIAS if item.request else None,
-                item.slices if item.slices and len(item.slices) == 2 * len(revision.slices) else None,
-            ),
-        )
-        age_ms = max(0, moment.now_ms - item.issued_ms)
-        arrived = (revision.id, bisect_left(DELAY_BOUNDS_S, age_ms / 1000))
-        changes.arrived[arrived] += 1
-        changes.delays_ms[arrived] += age_ms
-        if is_late:
-            if chosen:
-                changes.late[revision.id, moment.delay_ms, late_bucket(age_ms, moment.delay_ms)] += 1
-            return Result.LATE
-        changes.stored[revision.id] += 1
-        return Result.ACCEPTED
-
-    def _write(self, changes: _Changes) -> None:
-        run = self._database.executemany
-        run(
-            "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET items = items + excluded.items",
-            [(revision, result.value, items) for (revision, result), items in changes.tally.items()],
-        )
-        run(
-            "UPDATE revision SET stored = stored + ? WHERE id = ?",
-            [(labels, revision) for revision, labels in changes.stored.items()],
-        )
-        run(
-            "INSERT INTO late VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
-            [(*key, requests) for key, requests in changes.late.items()],
-        )
-        run(
-            "INSERT INTO arrival VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET labels = labels + excluded.labels, delay_ms = delay_ms + excluded.delay_ms",
-            [(*key, labels, changes.delays_ms[key]) for key, labels in changes.arrived.items()],
-        )
-        self._arrived.update(revision for revision, _ in changes.arrived)
 
     def _forget_revisions(self, horizon_ms: int) -> None:
         for name, revision in [pair for pair in self._revisions.items() if pair[1].seen_ms < horizon_ms]:
@@ -380,9 +193,3 @@ class Ledger:
             others={result: self._tally[OTHER_REVISION, result] for result in Result},
             pairs=self._pairs,
         )
-
-
-def _scores(item: Item, revision: Revision, given: int) -> Scores | None:
-    """What the label says of the row's probabilities; only here, where the class order of every revision is known."""
-    row, classes = bytes.fromhex(item.probabilities), len(revision.classes)
-    return scores(row, classes, given) if row and is_readable(row, classes) else None

@@ -30,6 +30,7 @@ from pilotage_server.feedback.collector.writer import Busy, Writer
 from pilotage_server.feedback.credentials import Credentials
 from pilotage_server.feedback.items import Answer, Judge, Place, Refused, answer_of, read_request, written
 from pilotage_server.feedback.keys import KeyRing
+from pilotage_server.feedback.seal import NotOurs, check_seal
 from pilotage_server.feedback.wire import (
     DECISIONS_PATH,
     LABELS_PATH,
@@ -41,8 +42,6 @@ from pilotage_server.feedback.wire import (
     Delivery,
     Incomprehensible,
     Item,
-    NotOurs,
-    check_seal,
     read_announcement,
     read_decisions,
     read_delivery,

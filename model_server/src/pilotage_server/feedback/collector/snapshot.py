@@ -8,6 +8,8 @@ from pilotage_server.feedback.results import Result
 from pilotage_server.quality.buckets import SCORE_BUCKETS
 from pilotage_server.quality.slices import Slice
 
+PAIR_OUTCOMES: Final = ("n11", "n10", "n01", "n00")
+"""Canary right (first digit) by stable right (second)."""
 CELL_BUDGET: Final = 5_000
 """Confusion cells exported for all revisions together, each as two series; older revisions give way to newer ones."""
 ALWAYS_EXPORTED: Final = 3
