@@ -32,10 +32,10 @@ def why_ended(draft: Draft, rollout: RolloutRecord) -> str:
 
 def passed(entry: WaveEvidence) -> str:
     """Why a wave passed."""
-    deciding = [gate for gate in entry.gates if not gate.advisory]
-    told = [gate for gate in entry.gates if gate.advisory]
+    deciding = [gate for gate in entry.gates if gate.verdict == Outcome.PASS and not gate.advisory]
+    told = [gate for gate in entry.gates if gate not in deciding]
     said = f"every gate passed: {in_words(deciding)}"
-    return f"{said}. Advisory: {in_words(told)}" if told else said
+    return f"{said}. Not needed for it: {in_words(told)}" if told else said
 
 
 def _worst_first(gates: list[GateResult]) -> list[GateResult]:

@@ -20,7 +20,7 @@ from pilotage.gate import Analysis, BlockError, Outcome, Verdict
 from pilotage.plan.counting import arms, needs_of
 from pilotage.plan.results import judged, watched
 from pilotage.plan.scene import Draft, Scene
-from pilotage.plan.traffic import realised_share
+from pilotage.plan.traffic import Want, realised_share
 from pilotage.plan.waves import is_full
 from pilotage.plan.windows import window_from
 
@@ -200,10 +200,10 @@ def _moved(entry: WaveEvidence, blocks: list[Block], window: Window) -> tuple[Ev
 def _expected(scene: Scene, draft: Draft, wave: WaveRecord, blocks: list[Block]) -> dict[str, Any]:
     """The share that the canary should have served in every cluster, while a step divides the requests."""
     step = blocks[0].query.window.step
-    if is_full(scene, draft, wave) or step >= len(wave.steps):
+    if step >= len(wave.steps) or draft.is_first:
         return {}
-    replicas = scene.spec.placement.replicas_per_cluster
-    share = realised_share(scene.spec.traffic.mode, replicas, wave.steps[step].weight)
+    want = Want(base="stable", canary="canary", weight=wave.steps[step].weight, is_full=step >= len(scene.steps))
+    share = realised_share(scene.spec.traffic.mode, scene.spec.placement.replicas_per_cluster, want)
     return {"expected": {block.query.cluster: share for block in blocks if block.query.stable is not None}}
 
 

@@ -209,8 +209,8 @@ def _evidence(
     if passed or (of_this_step and entry.step_ready and not needs_pass and not rollout.held):
         return passed, None
     if entry.step_ready and of_this_step and step.require is Require.PASS:
-        missing = ", ".join(g.name for g in entry.gates if g.verdict != Outcome.PASS and not g.advisory)
-        message = f"step {index + 1} of wave {wave.name} requires a Pass of every gate; undecided: {missing}"
+        missing = ", ".join(_undecided(scene, entry))
+        message = f"step {index + 1} of wave {wave.name} requires a Pass of every blocking gate; undecided: {missing}"
         return False, Obstacle(reason=Reason.WAITING_FOR_PASS, message=message)
     if entry.step_ready and of_this_step:
         return False, Obstacle(reason=Reason.WAITING_FOR_EVIDENCE, message=f"wave {wave.name}: the gates are undecided")
@@ -221,6 +221,11 @@ def _evidence(
         reason=Reason.WAITING_FOR_LABELS,
         message=f"step {index + 1} of wave {wave.name} waits for {scene.spec.analysis.min_samples} labels per gate",
     )
+
+
+def _undecided(scene: Scene, entry: WaveEvidence) -> list[str]:
+    needed = {gate.name for gate in scene.analysis.gates if gate.needed_for_pass} if scene.analysis else set()
+    return [gate.name for gate in entry.gates if gate.name in needed and gate.verdict != Outcome.PASS]
 
 
 def _unanswered(scene: Scene, rollout: RolloutRecord, wave: WaveRecord) -> bool:

@@ -68,12 +68,12 @@ def canary_capacity(replicas: int, weight: int) -> int:
     return min(replicas, max(1, ceil(replicas * weight / 100)))
 
 
-def realised_share(mode: TrafficMode, replicas: int, weight: int) -> float:
+def realised_share(mode: TrafficMode, replicas: int, want: Want) -> float:
     """The canary's share of the requests that a mode can realise while both arms serve."""
-    if mode is TrafficMode.GATEWAY or weight == 100:
-        return weight / 100
-    canary = canary_replicas(replicas, weight)
-    return canary / (canary + max(1, replicas - canary))
+    if mode is TrafficMode.GATEWAY or want.weight == 100:
+        return want.weight / 100
+    canary, base = _pods(replicas, want)
+    return canary / (canary + base)
 
 
 def holdback_replicas(replicas: int, holdback: int) -> int:
