@@ -62,7 +62,7 @@ def select(config: Config, table: Table, parts: Split, *, jobs: int = 1) -> Sele
         document["comparison"] = comparison_document(judged, choice, contest)
     params, trials = tune(variant, rows, task)
     fitted, decision, notes, scores = fit_and_decide(variant, params, rows, contest)
-    document |= _final(variant, params, trials, config)
+    document |= final_document(variant, params, trials, config)
     if scores is not None and len(table.classes) == 2:
         positive = table.classes.index(config.decision.label) if config.decision.label else 1
         document["thresholdCurve"] = {
@@ -116,7 +116,8 @@ def comparison_document(judged: Sequence[Judged], choice: Choice, contest: Conte
     }
 
 
-def _final(variant: Variant, params: Params, trials: Sequence[Trial], config: Config) -> dict[str, Any]:
+def final_document(variant: Variant, params: Params, trials: Sequence[Trial], config: Config) -> dict[str, Any]:
+    """What was fitted in the end and what was tried on the way, as plain JSON values."""
     candidate = variant.blueprint.candidate
     return {
         "chosen": {

@@ -22,6 +22,9 @@ def train_command(
     backend: Annotated[str, typer.Option(help="Who fits: local (this process), processes, dask or ray.")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler or ray cluster.")] = None,
     jobs: Annotated[int, typer.Option(help="Fits at a time with --backend processes; -1 for one per core.")] = -1,
+    chunk_rows: Annotated[
+        int, typer.Option(min=0, help="Read a CSV so many rows at a time (sgd-logistic-regression); 0 reads all.")
+    ] = 0,
 ) -> None:
     """Train a classifier and write its bundle; prints the image reference, pinned by digest.
 
@@ -42,8 +45,13 @@ def train_command(
             key = read_signing_key(signing_key) if signing_key else None
         except (ConfigError, ValueError) as error:
             fail(str(error), Exit.USAGE)
-        with running_backend(backend, scheduler, jobs) as workers:
-            result = train(parsed, out, key=key, jobs=workers)
+        if chunk_rows:
+            from pilotage_server.train.scale.run import train_stream
+
+            result = train_stream(parsed, out, key=key, chunk_rows=chunk_rows)
+        else:
+            with running_backend(backend, scheduler, jobs) as workers:
+                result = train(parsed, out, key=key, jobs=workers)
     tell(result.document, is_signed=key is not None)
     print(result.reference)
 

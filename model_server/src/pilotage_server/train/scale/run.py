@@ -1,0 +1,42 @@
+"""A run on rows beyond memory: the same checks, export, evaluation and report, on what was kept of the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from pilotage_server.train.config import Config
+from pilotage_server.train.data.quality import check, lines
+from pilotage_server.train.data.sealed import Sealed
+from pilotage_server.train.decide import cost_matrix, decide
+from pilotage_server.train.deploy.write import write_refusal
+from pilotage_server.train.models.folds import Rows
+from pilotage_server.train.refusals import QualityFailed
+from pilotage_server.train.run import Result, finish
+from pilotage_server.train.scale.streaming import fit_stream
+from pilotage_server.train.selection import Selected, final_document, make_variants
+
+
+def train_stream(config: Config, out: Path, *, key: Ed25519PrivateKey | None, chunk_rows: int) -> Result:
+    """Train from a CSV file `chunk_rows` rows at a time; raises `ConfigError`."""
+    with threadpool_limits(limits=1):
+        streamed = fit_stream(config, chunk_rows)
+        table, parts = streamed.table, streamed.parts
+        quality = check(table, parts, config.data, config.split.seed)
+        if quality.failures:
+            write_refusal(out, {"name": config.name, "reason": "data", "quality": quality.document()})
+            raise QualityFailed(lines(quality.failures))
+        variant = make_variants(config, table, Rows(values=parts.train.rows, labels=parts.train.labels))[0]
+        costs = cost_matrix(config.costs, table.classes)
+        selected = Selected(
+            fitted=streamed.pipeline,
+            decision=decide(config.decision, table.classes, costs),
+            variant=variant,
+            params={},
+            costs=costs,
+            document=final_document(variant, {}, [], config) | {"streamed": {"learnedRows": streamed.learned}},
+            notes=[f"learned from {streamed.learned} rows in pieces; ranges and bins are those of {len(parts.train)}"],
+        )
+        return finish(config, table, parts, selected, Sealed(parts.test), quality, out, key)
