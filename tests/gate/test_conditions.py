@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pilotage.gate import conditions
+from pilotage.gate.arm import ArmCounts
 from pilotage.gate.blocks import decode_block, decode_counts
 from pilotage.gate.conditions import Breach, Condition, Conditions, Watched
 from pilotage.gate.spec_reader import decode
@@ -365,20 +369,32 @@ def test_nothing_told_is_nothing_remembered():
     assert conditions.encode(memory, about) == {}
 
 
-def test_splitting_a_block_changes_no_sum():
-    """Late labels, classes and prevalence count the same however a caller cuts time."""
-    about, rng = watched([WITH_MARGIN, *GATES]), np.random.default_rng(7)
+@given(cuts=st.lists(st.integers(0, 5), max_size=5), seed=st.integers(0, 2**32 - 1))
+def test_splitting_a_block_changes_no_sum(cuts, seed):
+    """Late labels, classes, prevalence and rows that wait count the same however a caller cuts time."""
+    about, rng = watched([WITH_MARGIN, *GATES]), np.random.default_rng(seed)
     history = {"aws": [drawn(rng, 500)]}
-    parts = [drawn(rng, 40, late=0.1) for _ in range(6)]
-    one_by_one = opened(about, history)
-    for part in parts:
-        one_by_one = absorbed(one_by_one, about, {"clusters": {"aws": {"canary": part}}})
-    whole = decode_counts("whole", parts[0], classes=CLASSES)
-    for part in parts[1:]:
-        whole = whole + decode_counts("part", part, classes=CLASSES)
-    raw = {"confusion": whole.confusion, "late": whole.late, "served": whole.served}
-    at_once = absorbed(opened(about, history), about, {"clusters": {"aws": {"canary": raw}}})
-    assert one_by_one.late == at_once.late
-    assert one_by_one.selection == at_once.selection
-    assert one_by_one.prevalence.met == at_once.prevalence.met
-    assert one_by_one.coverage == at_once.coverage
+    parts = [decode_counts("part", drawn(rng, 40, late=0.1), classes=CLASSES) for _ in range(6)]
+    edges = sorted({0, 6, *cuts})
+
+    def fed(edges: Sequence[int]) -> Conditions:
+        memory = opened(about, history)
+        for first, last in pairwise(edges):
+            whole = sum(parts[first:last], ArmCounts())
+            raw = {"confusion": whole.confusion, "late": whole.late, "served": whole.served}
+            memory = absorbed(memory, about, {"clusters": {"aws": {"canary": raw}}})
+        return memory
+
+    one, other = fed(edges), fed([0, 6])
+    assert (one.late, one.selection, one.coverage) == (other.late, other.selection, other.coverage)
+    assert (one.prevalence.met, one.prevalence.columns) == (other.prevalence.met, other.prevalence.columns)
+    assert conditions.breaches(one, about) == conditions.breaches(other, about)
+
+
+def test_labels_of_a_foreign_exporter_are_its_own_matter():
+    roles = {role: f"{role}_total{{revision='$revision'}}" for role in ("tp", "fp", "fn", "tn")}
+    foreign = ACCURACY | {"name": "foreign", "counts": roles}
+    late = {"confusion": {"a": {"a": 50}}, "late": {"900": 50}}
+    about = watched([ACCURACY, foreign])
+    breach = found(absorbed(opened(about), about, {"clusters": {"aws": {"canary": late}}}), about)
+    assert breach[Condition.LABELS_LATE].passes == {"accuracy"}

@@ -131,8 +131,10 @@ def test_advisory_gates_are_told_of_breaches_too():
 
 def test_a_verdict_tells_its_breaches_as_json():
     late = an_arm(GOOD, late={"900": 300})
-    told = json.loads(json.dumps(said(ACCURACY, canary=late, stable=late).to_dict()))
+    verdict = said(ACCURACY, canary=late, stable=late)
+    told = json.loads(json.dumps(verdict.to_dict()))
     (breach,) = told["breaches"]
+    assert verdict.conditions == {"LabelsLate": breach["reason"]}
     assert breach["condition"] == "LabelsLate"
     assert breach["gates"] == ["accuracy"]
     assert "labelDelay: 900s would fit 95 %" in breach["reason"]

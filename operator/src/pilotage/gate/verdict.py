@@ -90,6 +90,11 @@ class Verdict:
     coverage: Mapping[str, Mapping[str, float | None]]
     breaches: tuple[Breach, ...] = ()
 
+    @property
+    def conditions(self) -> Mapping[str, str]:
+        """Broken conditions by name, each with the first of its reasons."""
+        return {str(breach.condition): breach.reason for breach in reversed(self.breaches)}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         raw: dict[str, Any] = _plain({f.name: getattr(self, f.name) for f in fields(self)})

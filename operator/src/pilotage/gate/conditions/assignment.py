@@ -3,7 +3,8 @@
 Per cluster: served rows of both arms, the canary's among them, and how many the block's ``expected`` share promised.
 Servers close a connection after 100 requests, and a connection stays with one arm: so 100 rows count as one. A breach
 needs level .001 and a share that is off by a fifth of itself and two points. A wrong split does no harm by itself; it
-says that something else than chance assigns requests. Knows no label.
+says that something else than chance assigns requests. Where no share is expected nothing is said: within a step an
+autoscaler or a restart moves the split for good reasons, and the evidence does not mind. Knows no label.
 """
 
 from collections.abc import Mapping, Sequence

@@ -55,8 +55,8 @@ class Breach:
 
 
 def needs_labels(gate: GateSpec) -> bool:
-    """Whether the gate counts labelled rows."""
-    return gate.metric not in _WITHOUT_LABELS
+    """Whether the gate counts rows that our collectors labelled; a foreign exporter's labels are its own matter."""
+    return gate.metric not in _WITHOUT_LABELS and gate.counts is None
 
 
 def counts_labels(gate: GateSpec, labels: Labels) -> bool:

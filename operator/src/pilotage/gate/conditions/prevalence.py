@@ -16,7 +16,7 @@ from typing import Any, Final
 from pilotage.gate.arm import ArmCounts
 from pilotage.gate.blocks import NOTHING, Block
 from pilotage.gate.conditions.alike import SURE, log_mean
-from pilotage.gate.conditions.breach import Breach, Condition, breach
+from pilotage.gate.conditions.breach import Breach, Condition, breach, needs_labels
 from pilotage.gate.packing import pack, unpack
 from pilotage.gate.spec import Average, GateSpec, Metric
 
@@ -58,7 +58,8 @@ def asked(gates: Sequence[GateSpec], classes: Sequence[str]) -> list[GateSpec]:
     return [
         gate
         for gate in gates
-        if gate.metric in _METRICS
+        if needs_labels(gate)
+        and gate.metric in _METRICS
         and gate.floor is not None
         and (gate.class_name is not None or (gate.average is Average.MACRO and len(classes) <= _MOST_CLASSES))
     ]
