@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -148,7 +149,9 @@ def _targets(folder: Path, model: str, mlserver: Path) -> tuple[Target, ...]:
     theirs = folder / f"{model}-mlserver"
     theirs.mkdir()
     joblib.dump(pipeline.fit(rows.data, rows.target), theirs / "model.joblib")
-    (theirs / "settings.json").write_text(json.dumps({"parallel_workers": 0, "http_port": 18080, "debug": False}))
+    port, admin, http, rpc, metrics = _free_ports(5)
+    served = {"host": "127.0.0.1", "http_port": http, "grpc_port": rpc, "metrics_port": metrics}
+    (theirs / "settings.json").write_text(json.dumps({**served, "parallel_workers": 0, "debug": False}))
     settings = {"name": "digits", "implementation": "mlserver_sklearn.SKLearnModel"}
     (theirs / "model-settings.json").write_text(json.dumps({**settings, "parameters": {"uri": "./model.joblib"}}))
     bundle = _our_bundle(folder, model)
@@ -156,14 +159,14 @@ def _targets(folder: Path, model: str, mlserver: Path) -> tuple[Target, ...]:
     keys.mkdir(exist_ok=True)
     (keys / "k1").write_bytes(bytes(range(32)))
     path, bins = "/v2/models/digits/infer", Path(sys.executable).parent
-    ours = [str(bins / "pilotage-server"), "serve", "--bundle", str(bundle), "--allow-unsigned", "--port", "18090"]
-    ours += ["--admin-port", "18091", "--feedback-key-dir", str(keys)]
+    ours = [str(bins / "pilotage-server"), "serve", "--bundle", str(bundle), "--allow-unsigned", "--port", str(port)]
+    ours += ["--admin-port", str(admin), "--feedback-key-dir", str(keys)]
     return (
         Target(
             name="pilotage",
             command=ours,
             path=path,
-            port=18090,
+            port=port,
             ready_path="/v2/health/ready",
             env={"PILOTAGE_CLUSTER": "bench", "PILOTAGE_MODEL": "digits", "OMP_NUM_THREADS": "1"},
         ),
@@ -171,11 +174,19 @@ def _targets(folder: Path, model: str, mlserver: Path) -> tuple[Target, ...]:
             name="mlserver",
             command=[str(mlserver.parent / "mlserver"), "start", str(theirs)],
             path=path,
-            port=18080,
+            port=http,
             ready_path="/v2/models/digits/ready",
             env={"OMP_NUM_THREADS": "1"},
         ),
     )
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def _our_bundle(folder: Path, model: str) -> Path:
