@@ -1,4 +1,4 @@
-"""Requests that fail in bursts say less than their number: stable's history tells by how much, and counts are divided."""
+"""Requests that fail in bursts say less than their number: stable's history says by how much."""
 
 from typing import Any
 
