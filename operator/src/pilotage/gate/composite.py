@@ -87,7 +87,7 @@ class CompositeTest:
 
     def opened(self, opening: Opening) -> CompositeState:
         """Before the first block; an earlier attempt's pass side goes on, closed and open strata alike."""
-        earlier: CompositeState | None = opening.earlier
+        earlier = opening.earlier if isinstance(opening.earlier, CompositeState) else None
         scale = self.first_effect(self._past(opening.history)) if earlier is None else earlier.scale
         starts = joined((float("-inf"),) * len(grid(scale, self.reach, passing=False)), start_share(1))
         return CompositeState(
