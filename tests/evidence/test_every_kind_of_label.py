@@ -90,6 +90,28 @@ async def test_what_a_gate_needs_and_the_collector_does_not_export_is_waited_for
     assert "does not export pilotage_matured_scores_total yet" in reading.message
 
 
+async def test_what_is_too_much_at_once_is_asked_counter_by_counter(prometheus: Prometheus, model: str):
+    collector = a_collector(prometheus, model)
+    prometheus.exporter.scraped()
+    opens = time.time()
+    prometheus.exporter.scraped()
+    collector.count(CANARY, "a", "b", 2)
+    collector.count(STABLE, "a", "a", 3)
+    prometheus.exporter.add(collector.of(CANARY, AUDIT, actual="a", predicted="a"), 1)
+    prometheus.exporter.scraped()
+
+    async def small(cluster: str, expression: str, at: float | None) -> bytes:
+        if " or " in expression:
+            raise TooLarge("larger than 8 MiB")
+        return await prometheus.fetch(cluster, expression, at)
+
+    block = await answer(a_query(model, opens), small, time.time())
+
+    assert isinstance(block, Block), block
+    assert (block.canary.confusion, block.canary.audit) == ({"a": {"b": 2}}, {"a": {"a": 1}})
+    assert block.stable.confusion == {"a": {"a": 3}}
+
+
 # ------------------------------------------------------------------------------------------ two scrapers, one truth
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 from pilotage.evidence import promql
 from pilotage.evidence.asking import Asking
-from pilotage.evidence.errors import NoSeries, WrongDelay
-from pilotage.evidence.ledger import LABELS, Counter, Counters, agree, counters, exported
+from pilotage.evidence.errors import NoSeries, TooLarge, WrongDelay
+from pilotage.evidence.ledger import LABELS, Cell, Counter, Counters, agree, counters, exported
 from pilotage.evidence.pods import RACE_S
 from pilotage.evidence.promql import Series
 from pilotage.evidence.reading import BlockQuery
@@ -75,8 +75,20 @@ async def require_delay(asking: Asking, wanted_s: float, at: float) -> None:
 
 
 async def counters_at(asking: Asking, at: float, range_s: float) -> Counters:
-    """Everything that is needed of the collector, as of the last sample within `range_s` before `at`."""
-    revisions = "|".join(asking.revisions)
+    """Everything that is needed of the collector, as of the last sample within `range_s` before `at`.
+
+    In one question; where that is too large (a hundred classes have ten thousand cells), in one per counter and arm.
+    """
+    try:
+        return counters(await asking.at(_all_of(asking, _needed(asking), asking.revisions, range_s), at))
+    except TooLarge:
+        found: dict[Cell, int] = {}
+        for counter, revision in product(_needed(asking), asking.revisions):
+            found |= counters(await asking.at(_all_of(asking, [counter], [revision], range_s), at))
+        return found
+
+
+def _all_of(asking: Asking, wanted: Sequence[Counter], revisions: Sequence[str], range_s: float) -> str:
     expressions = (
         promql.marked(
             promql.last_values(
@@ -84,13 +96,13 @@ async def counters_at(asking: Asking, at: float, range_s: float) -> Counters:
                 ("ledger", "revision", *LABELS[counter]),
                 range_s,
                 **asking.labels,
-                revision=revisions,
+                revision="|".join(revisions),
             ),
             counter.value,
         )
-        for counter in _needed(asking)
+        for counter in wanted
     )
-    return counters(await asking.at(promql.either(expressions), at))
+    return promql.either(expressions)
 
 
 def require_exports(asking: Asking, values: Counters) -> None:
