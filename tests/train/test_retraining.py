@@ -46,7 +46,7 @@ def drawn(seed: int, slope: float, shift: float = 0.0) -> Draw:
 
 @pytest.fixture
 def champion(tmp_path: Path) -> Path:
-    rows, labels = drawn(1, slope=1.0)(ROWS)
+    rows, labels = drawn(9, slope=1.0)(ROWS)
     write_csv(tmp_path / "shapes.csv", {"x": rows[:, 0], "y": rows[:, 1], "kind": labels})
     train_config(CONFIG, tmp_path / "champion")
     (tmp_path / "shapes.yaml").write_text(yaml.safe_dump(CONFIG))
