@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from demo import manifests, story
+from demo import manifests, setup, story
 from demo.screen import Screen
 from demo.setup import MEMBERS
 from localclouds import Clouds
+from pilotage.api.types import Outcome
 from support.audit import Use, uses
 from support.clouds import kubectl, until_gone, until_seen
 
@@ -80,3 +81,18 @@ def rights(played: Played) -> Rights:
         hub=uses(hub.audit_log, operator),
         members=frozenset().union(*(uses(played.clouds[name].audit_log, account) for name in MEMBERS)),
     )
+
+
+@pytest.fixture(scope="session")
+def stage(played: Played, rights: Rights) -> story.Stage:
+    """The clouds of the main job, emptied by `rights`, with v1 promoted anew."""
+    del rights
+    clouds = played.clouds
+    for name in MEMBERS:
+        setup.connect_member(clouds, name)
+    trained = {version: played.folder / version for version in setup.VERSIONS}
+    models = setup.load_bundles(trained, played.folder / "keys", clouds)
+    found = story.look_at(clouds, models, Screen(), played.folder)
+    story.apply(found, "v1")
+    story.follow(found, story.ended(Outcome.PROMOTED), 120)
+    return found

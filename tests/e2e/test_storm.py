@@ -9,29 +9,13 @@ from collections.abc import Callable
 
 import pytest
 
-from demo import ledger, manifests, setup, story, traffic
-from demo.screen import Screen
+from demo import ledger, manifests, story, traffic
 from demo.setup import MEMBERS
 from pilotage.api.types import Outcome
 from support import storm
 from support.clouds import kubectl
 
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(1500)]
-
-
-@pytest.fixture(scope="session")
-def stage(played, rights) -> story.Stage:
-    """The clouds of the main job, emptied by `rights`, with v1 promoted anew."""
-    del rights
-    clouds = played.clouds
-    for name in MEMBERS:
-        setup.connect_member(clouds, name)
-    trained = {version: played.folder / version for version in setup.VERSIONS}
-    models = setup.load_bundles(trained, played.folder / "keys", clouds)
-    found = story.look_at(clouds, models, Screen(), played.folder)
-    story.apply(found, "v1")
-    story.follow(found, story.ended(Outcome.PROMOTED), 120)
-    return found
 
 
 def test_a_good_model_arrives_through_kills_freezes_and_lost_servers(stage: story.Stage):
