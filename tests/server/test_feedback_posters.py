@@ -3,7 +3,14 @@
 import orjson
 import pytest
 
-from pilotage_server.feedback import FeedbackEndpoint, FeedbackRefused, Forwarder, KeyRing, TokenSigner
+from pilotage_server.feedback import (
+    FeedbackEndpoint,
+    FeedbackRefused,
+    FeedbackSettings,
+    Forwarder,
+    KeyRing,
+    TokenSigner,
+)
 from pilotage_server.feedback.credentials import Budget, Credentials
 from pilotage_server.feedback.link import CollectorUnavailable
 from pilotage_server.feedback.registration import _refresh_credentials
@@ -164,8 +171,8 @@ def test_a_folder_that_became_unusable_leaves_the_old_tokens_in_force_and_is_log
     ("files", "says"),
     [
         ({}, "0 tokens; give 1 to 20"),
-        ({"anonymous": b"a" * 32}, "no name of an identity"),
-        ({"Clinic": b"a" * 32}, "no name of an identity"),
+        ({"anonymous": b"a" * 32}, "'anonymous' names no identity"),
+        ({"Clinic": b"a" * 32}, "'Clinic' names no identity"),
         ({"clinic": b"a b" * 10}, "16 or more visible ASCII"),
         ({"clinic": b"a" * 32, "lab": b"a" * 32}, "two identities share a token"),
     ],
@@ -183,3 +190,33 @@ def test_a_folder_nobody_could_tell_apart_is_refused(tmp_path, files, says):
 def test_a_missing_folder_names_the_variable(tmp_path):
     with pytest.raises(FeedbackRefused, match=r"PILOTAGE_FEEDBACK_CREDENTIALS_DIR: .* mount a Secret"):
         Credentials(tmp_path / "nowhere")
+
+
+def test_identities_may_come_as_lines_of_a_variable():
+    lines = Credentials(None, f"clinic {'c' * 32}\n\nlab.north   {'n' * 32}\n")
+
+    assert lines.identities == ("clinic", "lab.north")
+    assert lines.identify(b"Bearer " + b"n" * 32) == "lab.north"
+    assert lines.identify(None) is None
+    assert Credentials(None, "  \n").identify(None) == "anonymous"
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("clinic", "line 1 is not a new identity and its token"),
+        (f"clinic {'c' * 32}\nclinic {'d' * 32}", "line 2 is not a new identity"),
+        (f"clinic {'c' * 32} more", "line 1"),
+        ("clinic short", "clinic: a token is 16 or more"),
+    ],
+)
+def test_lines_that_tell_nobody_apart_are_refused_without_a_token_in_the_message(lines, says):
+    with pytest.raises(FeedbackRefused, match=says) as refused:
+        Credentials(None, lines)
+    assert "cccc" not in str(refused.value)
+
+
+def test_a_folder_and_lines_at_once_are_refused(tmp_path):
+    env = {"PILOTAGE_FEEDBACK_CREDENTIALS_DIR": str(tmp_path), "PILOTAGE_FEEDBACK_CREDENTIALS": "clinic " + "c" * 32}
+    with pytest.raises(FeedbackRefused, match="leave one of them out"):
+        FeedbackSettings.from_env(env)

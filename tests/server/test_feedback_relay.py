@@ -11,6 +11,7 @@ from pilotage_server.feedback import (
     CollectorLink,
     FeedbackEndpoint,
     FeedbackRefused,
+    FeedbackSettings,
     Forwarder,
     KeyRing,
     QualityPage,
@@ -208,6 +209,18 @@ def test_a_peer_brings_port_credential_and_tls(tmp_path):
     assert (found["gcp"].port, found["gcp"].credential, found["gcp"].tls) == (8090, "secret-secret-secret", None)
     assert found["azure"].port == 9443
     assert found["azure"].tls is not None
+
+
+def test_peers_may_come_as_json_in_a_variable_and_their_tokens_in_others():
+    peers = {"gcp": {"url": "http://gcp.example", "credentialEnv": "GCP_TOKEN"}}
+    env = {"PILOTAGE_FEEDBACK_PEERS": orjson.dumps({"peers": peers}).decode(), "GCP_TOKEN": "secret-secret-secret"}
+
+    source = FeedbackSettings.from_env(env).peers
+
+    assert isinstance(source, str)
+    assert read_peers(source, env)["gcp"].credential == "secret-secret-secret"
+    with pytest.raises(FeedbackRefused, match=r"^PILOTAGE_FEEDBACK_PEERS: peers.gcp.credentialEnv: 'GCP_TOKEN' is not"):
+        read_peers(source, {})
 
 
 @pytest.mark.parametrize(

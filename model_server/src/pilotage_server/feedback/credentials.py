@@ -2,7 +2,8 @@
 
 A token proves what was predicted, never that a label is true: whoever may post labels decides rollouts. So a cluster
 can ask for a credential of its own, apart from that of predictions, and can see whose labels are which. A folder with
-one file per identity (a mounted Secret) holds the tokens; without a folder everybody is `anonymous`.
+one file per identity (a mounted Secret) holds the tokens, or lines of identity and token (a Secret's key as a
+variable, which acts at the next start); without any everybody is `anonymous`.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from pilotage_server.feedback.settings import CREDENTIALS, FeedbackRefused
+from pilotage_server.feedback.settings import CREDENTIAL_LINES, CREDENTIALS, FeedbackRefused
 
 ANONYMOUS: Final = "anonymous"
 MAX_IDENTITIES: Final = 20
@@ -25,19 +26,20 @@ _BEARER: Final = re.compile(rb"[Bb]earer +([\x21-\x7e]+) *")
 class Credentials:
     """The identities that may post labels. `refresh` re-reads the folder and keeps the old ones if it is unusable."""
 
-    def __init__(self, directory: Path | None) -> None:
-        """Read the folder. Raises `FeedbackRefused`."""
+    def __init__(self, directory: Path | None, lines: str = "") -> None:
+        """Read the folder, or the lines. Raises `FeedbackRefused`."""
         self._directory = directory
-        self._digests = _read(directory) if directory else {}
+        self._digests = _read(directory) if directory else _parse(lines)
+        self._is_open = not self._digests
 
     @property
     def identities(self) -> tuple[str, ...]:
         """All identities, `anonymous` alone where feedback is open."""
-        return tuple(self._digests) if self._directory else (ANONYMOUS,)
+        return (ANONYMOUS,) if self._is_open else tuple(self._digests)
 
     def identify(self, authorization: bytes | None) -> str | None:
         """Whose credential this header carries; None if nobody's. Every token is compared, in constant time."""
-        if self._directory is None:
+        if self._is_open:
             return ANONYMOUS
         match = _BEARER.fullmatch(authorization or b"")
         digest = hashlib.sha256(match[1] if match else b"").digest()
@@ -81,18 +83,34 @@ def _read(directory: Path) -> dict[str, bytes]:
         raise FeedbackRefused(
             f"{CREDENTIALS}: {directory}: cannot be read ({error.strerror}); mount a Secret with one token per identity"
         ) from error
+    return _checked(found, f"{CREDENTIALS}: {directory}")
+
+
+def _parse(lines: str) -> dict[str, bytes]:
+    if not lines.strip():
+        return {}
+    found: dict[str, bytes] = {}
+    for number, line in enumerate(lines.splitlines(), start=1):
+        words = line.split()
+        if words and (len(words) != 2 or words[0] in found):
+            raise FeedbackRefused(f"{CREDENTIAL_LINES}: line {number} is not a new identity and its token")
+        if words:
+            found[words[0]] = words[1].encode(errors="replace")
+    return _checked(found, CREDENTIAL_LINES)
+
+
+def _checked(found: dict[str, bytes], place: str) -> dict[str, bytes]:
+    """Digests of the tokens; a message names the identity, never a token."""
     if not 1 <= len(found) <= MAX_IDENTITIES:
-        raise FeedbackRefused(f"{CREDENTIALS}: {directory}: {len(found)} tokens; give 1 to {MAX_IDENTITIES}")
+        raise FeedbackRefused(f"{place}: {len(found)} tokens; give 1 to {MAX_IDENTITIES}")
     for name, token in found.items():
         if not _NAME.fullmatch(name) or name == ANONYMOUS:
-            raise FeedbackRefused(
-                f"{directory / name}: no name of an identity; use lower-case letters, digits, - and ."
-            )
+            raise FeedbackRefused(f"{place}: {name[:64]!r} names no identity; use lower-case letters, digits, - and .")
         if not (len(token) >= LEAST_CHARACTERS and _BEARER.fullmatch(b"Bearer " + token)):
             raise FeedbackRefused(
-                f"{directory / name}: a token is {LEAST_CHARACTERS} or more visible ASCII characters on one line"
+                f"{place}: {name}: a token is {LEAST_CHARACTERS} or more visible ASCII characters on one line"
             )
     digests = {name: hashlib.sha256(token).digest() for name, token in found.items()}
     if len(set(digests.values())) < len(digests):
-        raise FeedbackRefused(f"{directory}: two identities share a token; give each its own")
+        raise FeedbackRefused(f"{place}: two identities share a token; give each its own")
     return digests

@@ -5,7 +5,7 @@ root. Knows no file's content: keys, peers and credentials are read by their own
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ AUDIT_RATE: Final = "PILOTAGE_AUDIT_RATE"
 SHADOW: Final = "PILOTAGE_SHADOW"
 PEERS: Final = "PILOTAGE_FEEDBACK_PEERS"
 CREDENTIALS: Final = "PILOTAGE_FEEDBACK_CREDENTIALS_DIR"
+CREDENTIAL_LINES: Final = "PILOTAGE_FEEDBACK_CREDENTIALS"
 RATE: Final = "PILOTAGE_FEEDBACK_RATE"
 DEFAULT_RATE: Final = 20_000.0
 
@@ -28,15 +29,17 @@ class FeedbackRefused(ValueError):
 class FeedbackSettings:
     """A pod's feedback settings.
 
-    `audit_rate`: share of requests picked for labelling. `shadow`: its part in mirrored traffic. `peers`: file that
-    names other clusters' collectors. `credentials`: folder of bearer tokens, one file per identity; None: feedback is
-    open. `rate`: items per second one identity may post to this pod.
+    `audit_rate`: share of requests picked for labelling. `shadow`: its part in mirrored traffic. `peers`: other
+    clusters' collectors, as a file or as the JSON itself. `credentials`: folder of bearer tokens, one file per
+    identity; `credential_lines`: the same as lines of identity and token; neither: feedback is open. `rate`: items per
+    second one identity may post to this pod.
     """
 
     audit_rate: float = 0.0
     shadow: Shadow = Shadow.NONE
-    peers: Path | None = None
+    peers: Path | str | None = None
     credentials: Path | None = None
+    credential_lines: str = field(default="", repr=False)
     rate: float = DEFAULT_RATE
 
     @classmethod
@@ -49,10 +52,13 @@ class FeedbackSettings:
         settings = cls(
             audit_rate=_number(env, AUDIT_RATE, 0.0, high=1.0, mistakes=mistakes),
             shadow=Shadow(shadow) if shadow in set(Shadow) else Shadow.NONE,
-            peers=_path(env, PEERS),
+            peers=env[PEERS] if env.get(PEERS, "").lstrip().startswith("{") else _path(env, PEERS),
             credentials=_path(env, CREDENTIALS),
+            credential_lines=env.get(CREDENTIAL_LINES, ""),
             rate=_number(env, RATE, DEFAULT_RATE, high=1e9, mistakes=mistakes),
         )
+        if settings.credentials and settings.credential_lines.strip():
+            mistakes.append(f"{CREDENTIAL_LINES}: {CREDENTIALS} is given too; leave one of them out")
         if mistakes:
             raise FeedbackRefused("\n".join(mistakes))
         return settings

@@ -40,7 +40,8 @@ def run_collector(settings: CollectorSettings) -> int:
     try:
         ring = KeyRing(pod_path(settings.key_dir))
         config = ConfigFile(pod_path(settings.config))
-        credentials = Credentials(FeedbackSettings.from_env(os.environ).credentials)
+        chosen = FeedbackSettings.from_env(os.environ)
+        credentials = Credentials(chosen.credentials, chosen.credential_lines)
         ledger = _open_ledger(pod_path(settings.data), config)
     except (KeysRefused, DatabaseRefused, FeedbackRefused) as error:
         raise SettingsRefused(str(error)) from error
