@@ -271,14 +271,14 @@ def test_a_first_block_divided_by_chance_keeps_the_expectation(stable_rate, ques
                     rest = Counts.of([canary, bet.s[1]], bet.n)
                     gains = family.gains(part, rest, base, effects, side, bursts)
                     value = sum(share * exp(gain) for (_, share), gain in zip(effects, gains, strict=True))
-                    expected += chance * also * value / 32
+                    expected += chance * also * value / 16
         assert expected <= 1.01
 
 
 def test_what_teaches_is_half_of_stables_labels_but_never_more_than_history():
     block = Counts.of([3000, 60], [3000, 61])
     draws = divided(block, [1], "seed")
-    assert len(draws) == 32
+    assert len(draws) == 16
     for taught, bet in draws:
         assert (taught.n, bet.n) == ((30,), (3000, 31))
         assert taught.s[0] + bet.s[1] == 60

@@ -27,7 +27,7 @@ from pilotage.gate.jaccard import Jaccard
 from pilotage.gate.tallies import Row, Rows
 
 ENOUGH_PAST: Final = 10  # an error of the base rate cancels to first order; statistics.md waits for 20
-_PAIRS_OF_DRAWS: Final = 32
+_PAIRS_OF_DRAWS: Final = 16
 _HISTORY_CAP: Final = 500  # trials per stratum: more would keep an old base rate alive for too long
 
 
