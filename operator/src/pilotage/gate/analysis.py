@@ -114,7 +114,7 @@ class Analysis:
     def verdict(self, state: Mapping[str, Any]) -> Verdict:
         """What the evidence says now."""
         memory, tests, watched = self._recall(state)
-        breaches = conditions.breaches(memory.conditions, watched)
+        breaches = conditions.breaches(memory.conditions, watched, memory.sums)
         return judge(Case(memory=memory, gates=self.gates, tests=tests, settings=self.settings, breaches=breaches))
 
     def _failure(self, memory: Memory, tests: Tests, watched: Watched) -> Mapping[str, Any] | None:
@@ -122,7 +122,7 @@ class Analysis:
         deciding = [gate for gate in self.gates if gate.blocking]
         if failing(memory, deciding, tests, self.settings, ()) is None:
             return None
-        breaches = conditions.breaches(memory.conditions, watched)
+        breaches = conditions.breaches(memory.conditions, watched, memory.sums)
         return failing(memory, deciding, tests, self.settings, breaches)
 
     def _tests(self, classes: Sequence[str], shares: Mapping[str, float], stable: bool) -> Tests:

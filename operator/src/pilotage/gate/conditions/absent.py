@@ -73,15 +73,21 @@ def breaches(memory: Absent, gates: Sequence[GateSpec]) -> list[Breach]:
     return found
 
 
-def encode(memory: Absent) -> dict[str, Any]:
-    """JSON."""
-    return {name: pack([*met.canary.to_list(), met.stable]) for name, met in memory.items()}
+def encode(memory: Absent, classes: Sequence[str]) -> Any:
+    """JSON: four numbers a class, packed; nothing while nothing was met."""
+    held = [memory.get(name, Met()) for name in classes]
+    return pack([n for met in held for n in (*met.canary.to_list(), met.stable)]) if memory else ""
 
 
-def decode(raw: Mapping[str, Any]) -> Absent:
+def decode(raw: Any, classes: Sequence[str]) -> Absent:
     """What ``encode`` wrote."""
-    found = {name: unpack(packed) for name, packed in raw.items()}
-    return {name: Met(canary=Draws.from_list(values[:3]), stable=int(values[3])) for name, values in found.items()}
+    numbers = unpack(raw) if raw else ()
+    found = {
+        name: Met(canary=Draws.from_list(numbers[4 * at : 4 * at + 3]), stable=int(numbers[4 * at + 3]))
+        for at, name in enumerate(classes)
+        if numbers
+    }
+    return {name: met for name, met in found.items() if met != Met()}
 
 
 def _rows(counts: ArmCounts) -> dict[str, int]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pilotage.gate.blocks import NOTHING, Block
 from pilotage.gate.conditions.alike import NONE, SURE, Draws, log_mean
 from pilotage.gate.conditions.breach import Breach, Condition, breach
+from pilotage.gate.packing import pack, unpack
 from pilotage.gate.spec import GateSpec
 
 CLUMP: Final = 100.0
@@ -50,11 +51,13 @@ def breaches(memory: Assignment, gates: Sequence[GateSpec]) -> list[Breach]:
     return [breach(Condition.SPLIT_DIFFERS, reason, gates)]
 
 
-def encode(memory: Assignment) -> dict[str, Any]:
-    """JSON."""
-    return {name: draws.to_list() for name, draws in memory.items()}
+def encode(memory: Assignment, clusters: Sequence[str]) -> Any:
+    """JSON: three numbers a cluster, packed; nothing while nothing was told."""
+    return pack([n for name in clusters for n in memory.get(name, NONE).to_list()]) if memory else ""
 
 
-def decode(raw: Mapping[str, Any]) -> Assignment:
+def decode(raw: Any, clusters: Sequence[str]) -> Assignment:
     """What ``encode`` wrote."""
-    return {name: Draws.from_list(values) for name, values in raw.items()}
+    numbers = unpack(raw) if raw else ()
+    found = {name: Draws.from_list(numbers[3 * at : 3 * at + 3]) for at, name in enumerate(clusters) if numbers}
+    return {name: draws for name, draws in found.items() if draws.trials}

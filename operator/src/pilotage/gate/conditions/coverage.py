@@ -29,7 +29,7 @@ from pilotage.gate.spec import GateSpec, Labels
 
 EVERYWHERE: Final = ""
 _CLOSES_AT: Final = 30
-_MOST_CELLS: Final = 100
+_MOST_CELLS: Final = 40
 _TOLERANCE: Final = 0.05
 _MOST_NAMED: Final = 4
 
@@ -100,6 +100,8 @@ def encode(memory: Coverage, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "pending": {
             name: pack([of[arm].get(k, 0) for of in (held.served, held.labelled) for arm in ARMS for k in classes])
+            if held != Pending()
+            else ""
             for name, held in memory.pending.items()
         },
         "cells": {
@@ -112,7 +114,9 @@ def encode(memory: Coverage, classes: Sequence[str]) -> dict[str, Any]:
 def decode(raw: Mapping[str, Any], classes: Sequence[str]) -> Coverage:
     """What ``encode`` wrote."""
     return Coverage(
-        pending={name: _pending(unpack(packed), classes) for name, packed in raw["pending"].items()},
+        pending={
+            name: _pending(unpack(packed), classes) if packed else Pending() for name, packed in raw["pending"].items()
+        },
         cells={place: _cells(unpack(packed), classes) for place, packed in raw["cells"].items()},
     )
 

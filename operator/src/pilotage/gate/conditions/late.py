@@ -1,8 +1,8 @@
 """Labels that come after ``labelDelay``: what was labelled in time may be the easy part.
 
-Remembered per cluster and arm: labels in time, and late ones by upper bound of their delay. At most 5 % of a
-revision's labels may be late; the test is the exact one of a proportion against a bound (statistics.md §2.3), so that
-three late labels of ten say nothing yet. Knows no gate's metric but whether it counts labels.
+Remembered per cluster and arm: late labels by upper bound of their delay; those in time are in the analysis' sums. At
+most 5 % of a revision's labels may be late; the test is the exact one of a proportion against a bound (statistics.md
+§2.3), so that three late labels of ten say nothing yet. Knows no gate's metric but whether it counts labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Any, Final
 from pilotage.gate.blocks import ARMS, Block
 from pilotage.gate.conditions.alike import SURE, log_mean
 from pilotage.gate.conditions.breach import Breach, Condition, breach, needs_labels
+from pilotage.gate.engine import Arms
 from pilotage.gate.spec import GateSpec
 
 MOST_LATE: Final = 0.05
@@ -43,29 +44,29 @@ class Arrivals:
 
 NONE: Final = Arrivals(late={})
 
-Late = Mapping[str, Mapping[str, Arrivals]]
-"""``{cluster: {arm: arrivals}}``."""
+Late = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""``{cluster: {arm: {upper bound: late labels}}}``; what is missing had none."""
+
+_Found = Mapping[str, Mapping[str, Arrivals]]
 
 
 def absorbed(memory: Late, block: Block) -> Late:
-    """The block's labels added."""
+    """The block's late labels added."""
     grown = {name: dict(arms) for name, arms in memory.items()}
     for name, arms in block.clusters.items():
         for arm, counts in arms.items():
-            if counts.labels or counts.late:
+            if counts.late:
                 held = grown.setdefault(name, {})
-                held[arm] = held.get(arm, NONE) + Arrivals(timely=counts.labels, late=counts.late)
+                held[arm] = (Arrivals(late=held.get(arm, {})) + Arrivals(late=counts.late)).late
     return grown
 
 
-def labels_of(memory: Late, arm: str) -> dict[str, int]:
-    """Labels in time of one arm, by cluster."""
-    return {name: arms[arm].timely for name, arms in memory.items() if arm in arms}
-
-
-def breaches(memory: Late, gates: Sequence[GateSpec]) -> list[Breach]:
+def breaches(memory: Late, sums: Arms, gates: Sequence[GateSpec]) -> list[Breach]:
     """At most one: the arms whose labels come late. A late stable says nothing about a floor."""
-    found = {arm: _sum(memory, arm) for arm in ARMS}
+    if not memory:
+        return []
+    arrived = _arrived(memory, sums)
+    found = {arm: sum((arms[arm] for arms in arrived.values()), NONE) for arm in ARMS}
     both = found["stable"] + found["canary"]  # one late pipeline shows in both arms together first
     if log_mean(_log_e(arrivals) for arrivals in (*found.values(), both)) < SURE:
         return []
@@ -73,7 +74,7 @@ def breaches(memory: Late, gates: Sequence[GateSpec]) -> list[Breach]:
     if not guilty:
         return []
     touched = [g for g in gates if needs_labels(g) and ("canary" in guilty or g.margin is not None)]
-    told = "; ".join(_told(memory, arm, found[arm]) for arm in guilty)
+    told = "; ".join(_told(arrived, arm) for arm in guilty)
     fits = _fitting([found[arm] for arm in guilty])
     advice = (
         f"labelDelay: {fits}s would fit 95 %"
@@ -84,23 +85,27 @@ def breaches(memory: Late, gates: Sequence[GateSpec]) -> list[Breach]:
 
 
 def encode(memory: Late) -> dict[str, Any]:
-    """JSON: labels in time of every arm, then the late ones if there are any."""
-    return {name: _encode([arms.get(arm, NONE) for arm in ARMS]) for name, arms in memory.items()}
+    """JSON."""
+    return {name: {arm: dict(late) for arm, late in arms.items()} for name, arms in memory.items()}
 
 
 def decode(raw: Mapping[str, Any]) -> Late:
     """What ``encode`` wrote."""
-    found = {}
-    for name, values in raw.items():
-        timely, late = values[: len(ARMS)], values[len(ARMS) :] or [{} for _ in ARMS]
-        arrived = {arm: Arrivals(timely=n, late=dict(of)) for arm, n, of in zip(ARMS, timely, late, strict=True)}
-        found[name] = {arm: arrivals for arm, arrivals in arrived.items() if arrivals.total}
-    return found
+    return {name: {arm: dict(late) for arm, late in arms.items()} for name, arms in raw.items()}
 
 
-def _encode(arms: Sequence[Arrivals]) -> list[Any]:
-    late = [dict(arrivals.late) for arrivals in arms]
-    return [arrivals.timely for arrivals in arms] + (late if any(late) else [])
+def _arrived(memory: Late, sums: Arms) -> _Found:
+    """Labels of both arms in every cluster that has any."""
+    return {
+        name: {
+            arm: Arrivals(
+                timely=sums[name][arm].labels if arm in sums.get(name, {}) else 0,
+                late=memory.get(name, {}).get(arm, {}),
+            )
+            for arm in ARMS
+        }
+        for name in sorted({*memory, *sums})
+    }
 
 
 def _log_e(arrivals: Arrivals) -> float:
@@ -112,14 +117,11 @@ def _share(arrivals: Arrivals) -> float:
     return 1 - arrivals.timely / arrivals.total
 
 
-def _sum(memory: Late, arm: str) -> Arrivals:
-    return sum((arms[arm] for arms in memory.values() if arm in arms), NONE)
-
-
-def _told(memory: Late, arm: str, arrivals: Arrivals) -> str:
-    places = {name: arms[arm] for name, arms in memory.items() if arm in arms and arms[arm].late}
+def _told(arrived: _Found, arm: str) -> str:
+    arrivals = sum((arms[arm] for arms in arrived.values()), NONE)
+    places = {name: arms[arm] for name, arms in arrived.items() if arms[arm].late}
     worst = max(places, key=lambda name: _share(places[name]))
-    where = f"in {worst}" if len(memory) == 1 else f"most in {worst} ({_share(places[worst]):.1%})"
+    where = f"in {worst}" if len(arrived) == 1 else f"most in {worst} ({_share(places[worst]):.1%})"
     delays = ", ".join(
         f"{n} after more than {_before(arrivals.late, bound)}" if _seconds(bound) == inf else f"{n} within {bound} s"
         for bound, n in sorted(arrivals.late.items(), key=lambda item: _seconds(item[0]))

@@ -13,6 +13,7 @@ from pilotage.gate.arm import ArmCounts
 from pilotage.gate.blocks import Block
 from pilotage.gate.conditions import absent, assignment, coverage, inputs, late, prevalence, selection
 from pilotage.gate.conditions.breach import Breach, needs_labels
+from pilotage.gate.engine import Arms
 from pilotage.gate.spec import GateSpec, Labels
 
 
@@ -41,7 +42,7 @@ class Conditions:
     selection: Mapping[Labels, selection.Selection]
     assignment: assignment.Assignment
     inputs: inputs.Inputs
-    prevalence: prevalence.Prevalence
+    prevalence: prevalence.Past
 
 
 def opened(watched: Watched, past: Mapping[str, Sequence[ArmCounts]]) -> Conditions:
@@ -74,7 +75,6 @@ def absorbed(memory: Conditions, block: Block, watched: Watched) -> Conditions:
             for source, held in memory.coverage.items()
         },
         selection={source: selection.absorbed(held, block, source) for source, held in memory.selection.items()},
-        prevalence=prevalence.absorbed(memory.prevalence, block),
     )
 
 
@@ -89,10 +89,10 @@ def turned(memory: Conditions, watched: Watched) -> Conditions:
     )
 
 
-def breaches(memory: Conditions, watched: Watched) -> tuple[Breach, ...]:
-    """Every condition that is broken now, most telling first."""
+def breaches(memory: Conditions, watched: Watched, sums: Arms) -> tuple[Breach, ...]:
+    """Every condition that is broken now, most telling first; ``sums``: of all counts since the wave's start."""
     gates = watched.gates
-    found = late.breaches(memory.late, gates)
+    found = late.breaches(memory.late, sums, gates)
     for source, held in memory.coverage.items():
         found += coverage.breaches(held, gates, source)
     for source, seen in memory.selection.items():
@@ -100,7 +100,7 @@ def breaches(memory: Conditions, watched: Watched) -> tuple[Breach, ...]:
     found += absent.breaches(memory.absent, gates)
     found += assignment.breaches(memory.assignment, gates)
     found += inputs.breaches(memory.inputs, gates)
-    found += prevalence.breaches(memory.prevalence, gates, watched.classes)
+    found += prevalence.breaches(memory.prevalence, sums, gates, watched.classes)
     return tuple(found)
 
 
@@ -108,16 +108,16 @@ def encode(memory: Conditions, watched: Watched) -> dict[str, Any]:
     """JSON; what is empty is left out."""
     told = {
         "late": late.encode(memory.late),
-        "absent": absent.encode(memory.absent),
+        "absent": absent.encode(memory.absent, watched.classes),
         "coverage": {
             source.value: coverage.encode(held, watched.classes)
             for source, held in memory.coverage.items()
             if held.pending
         },
         "selection": {source.value: selection.encode(held) for source, held in memory.selection.items()},
-        "assignment": assignment.encode(memory.assignment),
+        "assignment": assignment.encode(memory.assignment, watched.clusters),
         "inputs": inputs.encode(memory.inputs),
-        "prevalence": prevalence.encode(memory.prevalence, watched.classes) if memory.prevalence.past else {},
+        "prevalence": prevalence.encode(memory.prevalence, watched.clusters, watched.classes),
     }
     return {name: raw for name, raw in told.items() if raw}
 
@@ -127,10 +127,10 @@ def decode(raw: Mapping[str, Any], watched: Watched) -> Conditions:
     covered = {Labels(name): coverage.decode(held, watched.classes) for name, held in raw.get("coverage", {}).items()}
     return Conditions(
         late=late.decode(raw.get("late", {})),
-        absent=absent.decode(raw.get("absent", {})),
+        absent=absent.decode(raw.get("absent", ""), watched.classes),
         coverage={source: covered.get(source, coverage.Coverage()) for source in watched.sources},
         selection={source: selection.decode(raw["selection"][source.value]) for source in watched.sources},
-        assignment=assignment.decode(raw.get("assignment", {})),
+        assignment=assignment.decode(raw.get("assignment", ""), watched.clusters),
         inputs=inputs.decode(raw.get("inputs", {})),
-        prevalence=prevalence.decode(raw["prevalence"], watched.classes) if "prevalence" in raw else prevalence.NONE,
+        prevalence=prevalence.decode(raw.get("prevalence", ""), watched.clusters, watched.classes),
     )
