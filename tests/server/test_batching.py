@@ -131,7 +131,7 @@ async def test_a_slow_model_leaves_the_loop_free_and_gathers_what_comes_meanwhil
     make: Callable[..., Batcher], model: EchoModel
 ) -> None:
     batcher = make()
-    batcher._seconds_per_row = 1.0  # as if measured: from now on batches go to the thread
+    batcher._costs[1] = 1.0  # as if measured: from now on batches go to the thread
     first = batcher.submit(rows_of(0.1))
     await asyncio.sleep(0)
     rest = [batcher.submit(rows_of(value)) for value in (0.2, 0.3, 0.4)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ EXPLAIN = "/v2/models/iris/explain"
 Rows = NDArray[np.float64]
 
 
-def softmax_model(weights: Rows) -> object:
+def softmax_model(weights: Rows) -> Callable[[Rows], Predictions]:
     def predict(rows: Rows) -> Predictions:
         scores = np.exp(rows @ weights)
         probabilities = scores / scores.sum(axis=1, keepdims=True)

@@ -167,7 +167,8 @@ def test_whatever_the_document_allows_gets_a_documented_answer(server: Server) -
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/openapi.json")
     checks = [never_our_fault, status_code_conformance, content_type_conformance, response_schema_conformance]
 
-    for operation in schema.get_all_operations():
+    operations: list[Any] = list(schema.get_all_operations())
+    for operation in operations:
 
         @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(operation.ok().as_strategy())
