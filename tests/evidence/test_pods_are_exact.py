@@ -101,7 +101,7 @@ async def test_errors_latencies_inputs_and_confidence_arrive_in_their_places(pro
         for le, count in (("0.05", 3), ("0.1", 6), ("0.25", 8), ("+Inf", 10)):
             pod.count(SECONDS, count, le=le)
         for bin_, count in enumerate((4, 0, 1)):
-            pod.count("model_feature_bins_total", count, feature="age", bin=str(bin_))
+            pod.count("model_feature_bins_total", count, feature="age", edges="e1", bin=str(bin_))
         pod.count("model_confidence_bins_total", 5, bucket="19")
     prometheus.exporter.scraped()
     end = time.time()
@@ -113,7 +113,7 @@ async def test_errors_latencies_inputs_and_confidence_arrive_in_their_places(pro
     assert counts.requests == (18, 20), "a client's mistake is no error of the model"
     assert counts.within == {0.1: (12, 20), 0.2: (12, 20)}
     assert served.rounded == {0.2: 0.1}, "a bound that is no edge rounds down"
-    assert counts.inputs == {"age": (8, 0, 2)}
+    assert counts.inputs == {"age (bins e1)": (8, 0, 2)}, "bins that are cut elsewhere have another name"
     assert counts.confidence == (0,) * 19 + (10,)
     assert counts.served == {}, "nobody asked for it"
 

@@ -57,7 +57,7 @@ async def test_one_get_on_the_service_with_the_members_credential_and_the_questi
         wanted = "/api/v1/namespaces/monitoring/services/https:prometheus:web/proxy/prefix/api/v1/query"
         assert (request.method, request.path) == ("GET", wanted)
         assert request.headers["Authorization"] == "Bearer t"
-        assert dict(request.query) == {"query": 'up{pod="a b"}', "time": "12.000"}
+        assert dict(request.query) == {"query": 'up{pod="a b"}', "time": "12.000", "timeout": "10s"}
         return web.Response(body=ANSWER)
 
     assert await ask(answer, a_member(scheme="https", port="web", path="/prefix")) == ANSWER

@@ -51,7 +51,7 @@ class Prometheus:
     async def fetch(self, cluster: str, promql: str, at: float | None) -> bytes:
         """The body of `/api/v1/query`; at None: Prometheus' now. Raises Unreachable, Refused, TooLarge, NotUsable."""
         reference = self._reference(cluster)
-        parameters = {"query": promql} | ({} if at is None else {"time": f"{at:.3f}"})
+        parameters = {"query": promql, "timeout": f"{READ_S:g}s"} | ({} if at is None else {"time": f"{at:.3f}"})
         if reference.service is not None:
             return await ask(self._api_of(cluster), reference.service, parameters, max_bytes=MAX_BYTES)
         return await self._post(cluster, reference, parameters)

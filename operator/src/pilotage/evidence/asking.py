@@ -18,6 +18,8 @@ Fetch = Callable[[str, str, float | None], Awaitable[bytes]]
 """`await fetch(cluster, promql, at)`: the body of `/api/v1/query` (at None: Prometheus' now). Raises `Unreachable`
 or `Refused`, never returns an error page as success, gives up at its deadline and at 8 MiB (`TooLarge`)."""
 
+PAGE_S = 3600.0
+"""How much time is read at once to begin with: raw samples of a long outage are many."""
 LEAST_PAGE_S = 20.0
 MOST_PAGES = 500
 """Beyond this the answer is not worth having: nothing of use asks for so much."""
@@ -53,7 +55,7 @@ class Asking:
     async def samples(self, selected: str, start: float, end: float) -> tuple[Series, ...]:
         """Every raw sample in (start, end] of the series that a selector finds, read in pages of time."""
         found: dict[frozenset[tuple[str, str]], list[tuple[float, float]]] = {}
-        begins, page_s = start, end - start
+        begins, page_s = start, min(end - start, PAGE_S)
         for _ in range(MOST_PAGES):
             if begins >= end:
                 break
