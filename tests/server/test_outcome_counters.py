@@ -189,7 +189,7 @@ def test_rows_of_requests_picked_for_labelling_are_counted_apart_too(tmp_path):
 
 def test_costly_counters_are_shown_only_when_asked_for_and_then_start_at_zero(tmp_path):
     desk = Desk(tmp_path / "ledger", export=frozenset())
-    costly = ("pilotage_matured_scores_total", "pilotage_matured_loss_total", "pilotage_matured_audit_total")
+    costly = ("pilotage_matured_scores_total", "pilotage_matured_audit_total")
 
     assert not {name for name, _ in desk.scrape()} & set(costly)
     desk.config = CollectorConfig(
@@ -197,8 +197,28 @@ def test_costly_counters_are_shown_only_when_asked_for_and_then_start_at_zero(tm
     )
     read = desk.scrape()
     series = {name: [value for (found, _), value in read.items() if found == name] for name in costly}
-    assert {name: len(values) for name, values in series.items()} == dict(zip(costly, (3 * 2 * 50, 3, 9), strict=True))
+    assert {name: len(values) for name, values in series.items()} == dict(zip(costly, (3 * 2 * 50, 9), strict=True))
     assert not any(any(values) for values in series.values())
+    desk.ledger.close()
+
+
+def test_counters_that_are_not_zero_do_not_vanish_to_come_back_later(desk):
+    desk.post(an_item(issued_ms=BORN, label="cat", probabilities=SURE_CAT, audit=True))
+    desk.wait()
+    before = {series: value for series, value in desk.scrape().items() if "_matured_" in series[0]}
+
+    desk.config = CollectorConfig(model="pets", namespace="models", cluster="aws", label_delay_s=60)
+
+    after = desk.scrape()
+    assert {series: after.get(series) for series in before} == before
+
+
+def test_losses_are_there_before_anybody_asks(tmp_path):
+    desk = Desk(tmp_path / "ledger", export=frozenset())
+
+    moments = {dict(labels)["moment"] for name, labels in desk.scrape() if name == "pilotage_matured_loss_total"}
+
+    assert moments == {"count", "sum", "sumsq"}
     desk.ledger.close()
 
 
@@ -229,16 +249,25 @@ def test_late_labels_are_counted_by_how_late_in_multiples_of_the_delay(desk):
     assert desk.quality()["late"] == bounds
 
 
-def test_another_delay_begins_its_own_late_counters(desk):
+def test_another_delay_brings_its_own_bounds_and_takes_no_count_away(desk):
     desk.now = BORN + 2 * DELAY
     desk.post(an_item(issued_ms=BORN))
+    desk.ledger.apply((), now_ms=desk.now, delay_ms=80_000)  # 1.5 times it are 120 s too
+    desk.ledger.apply([a_delivery(an_item(issued_ms=desk.now - 100_000, nonce=2))], now_ms=desk.now, delay_ms=80_000)
 
-    desk.ledger.apply((), now_ms=desk.now, delay_ms=500)
-    read = desk.scrape()
-    assert total(read, "pilotage_late_labels_total") == 0
-    assert {dict(labels)["le"] for name, labels in read if name == "pilotage_late_labels_total"} == {
-        *("0.75", "1", "1.5", "2.5", "5", "+Inf")
+    found = {
+        dict(labels)["le"]: value
+        for (name, labels), value in desk.scrape().items()
+        if name == "pilotage_late_labels_total"
     }
+
+    assert found == {"120": 2, "160": 0, "240": 0, "400": 0, "800": 0, "+Inf": 0}
+
+
+def test_without_a_delay_every_label_is_late_and_no_bound_can_be_named(desk):
+    desk.ledger.apply([a_delivery(an_item(issued_ms=BORN))], now_ms=BORN, delay_ms=0)
+
+    assert total(desk.scrape(), "pilotage_late_labels_total", le="+Inf") == 1
 
 
 def test_the_age_of_predictions_when_labels_come_is_a_histogram(desk):

@@ -1,7 +1,8 @@
 """A snapshot as Prometheus reads it. Pure: one snapshot in, one set of families out, integers exact.
 
 Every cell of an announced revision exists, zero included: a counter that appears with its first event loses that event
-in every rate (prometheus/prometheus#1673). Counters that cost many series are shown only when a gate asks for them.
+in every rate (prometheus/prometheus#1673). Counters that cost many series are shown only when a gate asks for them, and
+from then on as long as they are not zero: one that comes back with an old value would look like new labels.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,9 +19,9 @@ from prometheus_client.registry import Collector
 
 from pilotage_server.feedback.collector.settings import CollectorConfig, Export
 from pilotage_server.feedback.collector.snapshot import PAIR_OUTCOMES, Cell, RevisionCounts, Snapshot, exported
-from pilotage_server.feedback.collector.tables import class_outcomes, cost_micro, slice_outcomes
+from pilotage_server.feedback.collector.tables import class_outcomes, cost_micro, late_counts, slice_outcomes
 from pilotage_server.feedback.results import OTHER_REVISION, Result
-from pilotage_server.quality.buckets import DELAY_BOUNDS_S, MICRO, SCORE_BUCKETS, late_bounds
+from pilotage_server.quality.buckets import DELAY_BOUNDS_S, MICRO, SCORE_BUCKETS
 
 _REVISION: Final = ("ledger", "model", "revision")
 _CELL: Final = (*_REVISION, "actual", "predicted")
@@ -41,10 +42,8 @@ class SnapshotCollector(Collector):
         shown = exported(snapshot.revisions, with_scores=config.shows(Export.SCORES))
         page = _Page(config.model, snapshot, shown)
         yield from page.confusion(config.shows(Export.AUDIT))
-        if config.shows(Export.SCORES):
-            yield page.scores()
-        if config.shows(Export.LOSS):
-            yield page.loss()
+        yield page.scores(config.shows(Export.SCORES))
+        yield page.loss()
         yield page.late()
         yield page.pairs()
         yield from page.outcomes()
@@ -65,7 +64,7 @@ class _Page:
     def _values(self, counts: RevisionCounts, *more: str) -> tuple[str, ...]:
         return (self._snapshot.ledger, self._model, counts.revision, *more)
 
-    def confusion(self, with_audit: bool) -> list[Metric]:
+    def confusion(self, asks_for_audit: bool) -> list[Metric]:
         requests = CounterMetricFamily(
             "pilotage_matured_labels", "Matured labels, one row per request: what gates count.", labels=_CELL
         )
@@ -76,6 +75,7 @@ class _Page:
             labels=_CELL,
         )
         for counts in self._shown:
+            with_audit = asks_for_audit or any(cell.audited for cell in counts.cells.values())
             for actual, actual_name in enumerate(counts.classes):
                 for predicted, predicted_name in enumerate(counts.classes):
                     cell = counts.cells.get((actual, predicted), _ZERO)
@@ -84,15 +84,17 @@ class _Page:
                     rows.add_metric(labels, cell.rows)
                     if with_audit:
                         audited.add_metric(labels, cell.audited)
-        return [requests, rows, audited] if with_audit else [requests, rows]
+        return [requests, rows, audited]
 
-    def scores(self) -> Metric:
+    def scores(self, asked_for: bool) -> Metric:
         family = CounterMetricFamily(
             "pilotage_matured_scores",
             "Matured labels, one row per request, by class, whether it was the true one, and its log-odds bucket.",
             labels=(*_REVISION, "class", "actual", "bucket"),
         )
         for counts in self._shown:
+            if not (asked_for or counts.counts.scores):
+                continue
             for class_, name in enumerate(counts.classes):
                 for actual in (0, 1):
                     for bucket in range(SCORE_BUCKETS):
@@ -118,12 +120,9 @@ class _Page:
             "Labels that came after labelDelay, one row per request, by how old the prediction was; not cumulative.",
             labels=(*_REVISION, "le"),
         )
-        delay_ms = self._snapshot.label_delay_ms
         for counts in self._shown:
-            # Without a delay every bound is zero seconds: only what has no bound can be told apart.
-            for bound, seconds in enumerate(late_bounds(delay_ms)):
-                if delay_ms > 0 or seconds == "+Inf":
-                    family.add_metric(self._values(counts, seconds), counts.arrivals.late.get((delay_ms, bound), 0))
+            for seconds, requests in late_counts(counts, self._snapshot.label_delay_ms).items():
+                family.add_metric(self._values(counts, seconds), requests)
         return family
 
     def pairs(self) -> Metric:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pilotage_server.feedback.collector.settings import CollectorConfig
 from pilotage_server.feedback.collector.snapshot import Cell, RevisionCounts, Snapshot
-from pilotage_server.feedback.collector.tables import cost_micro, slice_outcomes
+from pilotage_server.feedback.collector.tables import cost_micro, late_counts, slice_outcomes
 from pilotage_server.feedback.results import Result
-from pilotage_server.quality.buckets import DELAY_BOUNDS_S, SCORE_BUCKETS, late_bounds
+from pilotage_server.quality.buckets import DELAY_BOUNDS_S, SCORE_BUCKETS
 
 _ZERO = Cell(0, 0)
 
@@ -46,10 +46,7 @@ def _revision(counts: RevisionCounts, snapshot: Snapshot) -> dict[str, Any]:
         "pendingRows": counts.stored - counts.counted_rows,
         "loss": {"count": moments.requests, "sum": moments.loss, "sumsq": moments.squares},
         "lossRows": {"count": moments.rows, "sum": moments.rows_loss, "brier": moments.rows_brier},
-        "late": {
-            seconds: counts.arrivals.late.get((snapshot.label_delay_ms, bound), 0)
-            for bound, seconds in enumerate(late_bounds(snapshot.label_delay_ms))
-        },
+        "late": late_counts(counts, snapshot.label_delay_ms),
         "delays": _delays(counts),
         "results": {result.value: items for result, items in counts.results.items()},
     }

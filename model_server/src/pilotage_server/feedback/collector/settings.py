@@ -37,11 +37,14 @@ class CollectorSettings:
 
 
 class Export(StrEnum):
-    """Counters that cost many series, and are kept only when a gate reads them."""
+    """Counters that gates ask for beyond the confusion matrix."""
 
     SCORES = "scores"
+    """100 series per class, kept only when asked for."""
     LOSS = "loss"
+    """Three series per revision, shown whether asked for or not."""
     AUDIT = "audit"
+    """As many series as the matrix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

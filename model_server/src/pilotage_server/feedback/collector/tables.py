@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pilotage_server.feedback.collector.snapshot import RevisionCounts
-from pilotage_server.quality.buckets import MICRO
+from pilotage_server.quality.buckets import MICRO, late_bounds
 from pilotage_server.quality.slices import LEAST_SHOWN
 
 OUTCOMES: Final = ("tp", "fp", "fn")
@@ -38,6 +38,19 @@ def slice_outcomes(counts: RevisionCounts) -> dict[tuple[str, str, str], dict[st
                 counted = []
             for index, name in shown:
                 found[one.name, value_name, name] = _outcomes(index, counted)
+    return found
+
+
+def late_counts(counts: RevisionCounts, delay_ms: int) -> dict[str, int]:
+    """Late labels by bound in seconds: those of the delay in force, and of earlier ones as long as they are not zero.
+
+    Bounds of two delays that are equal share a counter: a number that was shown neither falls nor vanishes.
+    """
+    # Without a delay every bound is zero seconds: only what has no bound can be told apart.
+    found = dict.fromkeys(late_bounds(delay_ms) if delay_ms > 0 else ("+Inf",), 0)
+    for (earlier_ms, bound), requests in sorted(counts.arrivals.late.items()):
+        seconds = late_bounds(earlier_ms)[bound] if earlier_ms > 0 else "+Inf"
+        found[seconds] = found.get(seconds, 0) + requests
     return found
 
 
