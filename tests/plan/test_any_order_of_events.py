@@ -65,6 +65,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.apply(self.deployment)
         self.world.run(1)
 
+    @rule()
+    def write_a_typo(self) -> None:
+        self.world.apply(self.deployment.with_rollout(maxDuration="soon"))
+        self.world.run(1)
+
     @rule(verb=st.sampled_from(["abort", "retry", "retry-fresh", "promote-full"]))
     def ask(self, verb: str) -> None:
         if self.world.status.rollout is not None:
@@ -167,7 +172,9 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def a_rollout_under_way_waits_for_something(self) -> None:
         rollout = self.world.status.rollout
-        waiting_on_people = self.world.status.phase == "Paused" or self.world.condition("MembersReachable") == "False"
+        waiting_on_people = self.world.status.phase == "Paused" or any(
+            self.world.condition(kind) == "False" for kind in ("MembersReachable", "SpecValid")
+        )
         if rollout is not None and rollout.outcome is None and not waiting_on_people:
             sick = any(member.sick for member in self.world.members.values())
             assert sick or self.world._next_moment() is not None, self.world.status.message

@@ -305,6 +305,17 @@ def test_after_a_first_bake_that_failed_another_revision_replaces_it_directly():
     assert world.share("aws", "v2") == 1.0
 
 
+def test_a_first_bake_that_failed_may_be_tried_again_with_all_evidence_anew():
+    world = first_bake(baking_for("2h"), WORSE, "aws")
+    world.run_until(lambda: world.rollout.outcome == "RolledBack")
+    world.quality["v1"] = BETTER
+
+    world.annotate("retry", world.rollout.name)
+    world.run_until(is_promoted(world, "v1"))
+
+    assert [entry.outcome for entry in world.revision("v1").status.history] == ["RolledBack", "Promoted"]
+
+
 def test_a_first_deployment_that_keeps_its_floors_is_stable_after_its_bake():
     world = first_bake(baking_for("2h"), BETTER, "aws", "gcp")
     world.run_until(is_promoted(world, "v1"))
