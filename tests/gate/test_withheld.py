@@ -85,6 +85,26 @@ def test_a_breach_withholds_a_failure_too_and_takes_nothing_back():
     assert analysis.verdict(fed(analysis, failed, 20, an_arm(BAD, 0.2), an_arm(GOOD, 0.5))).state == "Fail"
 
 
+def test_a_retry_does_not_go_on_with_what_a_breach_has_spoilt():
+    """Evidence of labelled positives would pass recall at once, before it could be seen again how rows are labelled."""
+    analysis = Analysis.from_spec({"gates": [RECALL, PRECISION]})
+    only_positives = {"confusion": table(90, 0, 10, 0), "served": {"pos": 200, "neg": 400}}
+    first = fed(analysis, None, 30, only_positives, only_positives)
+    second = analysis.start(CLASSES, {"aws": 1.0}, HISTORY, resume=json.loads(json.dumps(first)))
+    before, after = analysis.verdict(first).gates, analysis.verdict(second).gates
+    assert after["recall"].log_e_pass == 0.0 < before["recall"].log_e_pass
+    assert after["precision"].log_e_pass == before["precision"].log_e_pass > 0
+
+
+def test_a_retry_goes_on_with_what_spoke_against_the_canary():
+    analysis = Analysis.from_spec({"gates": [ACCURACY]})
+    first = fed(analysis, None, 20, an_arm(BAD, 0.2), an_arm(GOOD, 0.5))
+    second = analysis.start(CLASSES, {"aws": 1.0}, HISTORY, resume=first)
+    verdict = analysis.verdict(first)
+    assert verdict.conditions
+    assert analysis.verdict(second).gates["accuracy"].log_e_pass == verdict.gates["accuracy"].log_e_pass < 0
+
+
 def test_a_breach_is_withdrawn_when_later_evidence_clears_it():
     analysis = Analysis.from_spec({"gates": [ACCURACY]})
     good, late = an_arm(GOOD), an_arm(GOOD, late={"900": 60})

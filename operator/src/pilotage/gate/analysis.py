@@ -15,9 +15,10 @@ from pilotage.gate.advance import absorbed, passes_noted, turned
 from pilotage.gate.blocks import decode_block
 from pilotage.gate.charges import failing
 from pilotage.gate.conditions import Watched
+from pilotage.gate.engine import Test
 from pilotage.gate.hypotheses import Tests, tests_of
 from pilotage.gate.judge import Case, judge
-from pilotage.gate.memory import Memory
+from pilotage.gate.memory import GateMemory, Memory
 from pilotage.gate.opening import decode_history, normalised, open_gate
 from pilotage.gate.reach import check_classes
 from pilotage.gate.spec import AnalysisSpec, GateSpec
@@ -141,16 +142,31 @@ class Analysis:
         return written.decode(state, tests, watched), tests, watched
 
     def _earlier(self, resume: Mapping[str, Any] | None) -> Memory | None:
-        """An earlier attempt's state: of the same questions, perhaps over other clusters or with other settings."""
+        """An earlier attempt's state: of the same questions, perhaps over other clusters or with other settings.
+
+        What speaks for gates that a broken condition withheld is left out: the counts were worth nothing, and must
+        not pass the next attempt before the condition shows again. What speaks against them stays.
+        """
         if resume is None:
             return None
         classes, shares, stable = written.head(resume)
         names = set(resume.get("gates", {}))
         known = [gate for gate in self.gates if gate.name in names]
         tests: Tests = tests_of(known, classes, shares) if stable else {gate.name: () for gate in known}
-        return written.decode(resume, tests, self._watched(classes, shares))
+        watched = self._watched(classes, shares)
+        memory = written.decode(resume, tests, watched)
+        broken = conditions.breaches(memory.conditions, watched, memory.sums)
+        spoilt = frozenset().union(*(breach.passes for breach in broken))
+        gates = {name: _without_praise(gate, tests[name]) for name, gate in memory.gates.items() if name in spoilt}
+        return replace(memory, gates={**memory.gates, **gates})
 
     def _plan(self) -> str:
         # What a rollout's planHash covers of the gates: interval and minDuration may change while it runs.
         fixed = (self.gates, self.settings.alpha, self.settings.beta, self.settings.min_samples)
         return sha256(repr(fixed).encode()).hexdigest()[:12]
+
+
+def _without_praise(gate: GateMemory, tests: Sequence[Test]) -> GateMemory:
+    """The gate's tests whose pass side has lost so far."""
+    lost = {test.kind.value for test in tests if test.log_e_pass(gate.tests[test.kind.value]) <= 0}
+    return replace(gate, tests={kind: state for kind, state in gate.tests.items() if kind in lost})

@@ -88,7 +88,7 @@ def decode(raw: Mapping[str, Any]) -> Selection:
     if raw.get("several"):
         return Selection(several=True, past={})
     only, labels, wrong = raw.get("only", (None, 0, 0))
-    return Selection(only=only, labels=labels, wrong=wrong, past=dict(raw["past"]))
+    return Selection(only=only, labels=labels, wrong=wrong, past=dict(raw.get("past", {})))
 
 
 def _more(memory: Selection, actual: str, predicted: str, n: int) -> Selection:

@@ -124,12 +124,13 @@ def encode(memory: Conditions, watched: Watched) -> dict[str, Any]:
 
 def decode(raw: Mapping[str, Any], watched: Watched) -> Conditions:
     """Inverse of ``encode``. May raise KeyError, TypeError or ValueError for anything else."""
+    chosen = raw.get("selection", {})
     covered = {Labels(name): coverage.decode(held, watched.classes) for name, held in raw.get("coverage", {}).items()}
     return Conditions(
         late=late.decode(raw.get("late", {})),
         absent=absent.decode(raw.get("absent", ""), watched.classes),
         coverage={source: covered.get(source, coverage.Coverage()) for source in watched.sources},
-        selection={source: selection.decode(raw["selection"][source.value]) for source in watched.sources},
+        selection={source: selection.decode(chosen.get(source.value, {})) for source in watched.sources},
         assignment=assignment.decode(raw.get("assignment", ""), watched.clusters),
         inputs=inputs.decode(raw.get("inputs", {})),
         prevalence=prevalence.decode(raw.get("prevalence", ""), watched.clusters, watched.classes),
