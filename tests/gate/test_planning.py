@@ -60,6 +60,58 @@ def test_labels_of_one_class_and_labels_in_all_are_told_apart():
     assert need.all_labels == pytest.approx(4 * need.labels)
 
 
+EQUAL = {"1": {"1": 0.09, "0": 0.01}, "0": {"0": 0.855, "1": 0.045}}
+HALF_AS_WRONG = {"1": {"1": 0.095, "0": 0.005}, "0": {"0": 0.8775, "1": 0.0225}}
+TWICE_AS_WRONG = {"1": {"1": 0.08, "0": 0.02}, "0": {"0": 0.81, "1": 0.09}}
+
+
+@pytest.mark.parametrize(
+    ("gate", "canary", "verdict", "simulated"),
+    [
+        (
+            {"metric": "expectedCost", "costs": {"1": {"0": 10}, "0": {"1": 1}}, "ceiling": 0.145},
+            HALF_AS_WRONG,
+            "Pass",
+            1733,
+        ),
+        (
+            {"metric": "expectedCost", "costs": {"1": {"0": 10}, "0": {"1": 1}}, "ceiling": 0.145},
+            TWICE_AS_WRONG,
+            "Fail",
+            602,
+        ),
+        ({"metric": "fBeta", "beta": 2, "class": "1", "floor": 0.7}, EQUAL, "Pass", 494),
+        ({"metric": "fBeta", "beta": 2, "class": "1", "floor": 0.85}, TWICE_AS_WRONG, "Fail", 312),
+        ({"metric": "f1", "class": "1", "floor": 0.7}, EQUAL, "Pass", 2124),
+        ({"metric": "f1", "class": "1", "margin": 0.05}, EQUAL, "Pass", 4630),
+        ({"metric": "f1", "class": "1", "margin": 0.05}, TWICE_AS_WRONG, "Fail", 1070),
+    ],
+)
+def test_every_exact_family_has_a_budget_near_what_simulation_needs(gate, canary, verdict, simulated):
+    """Mean canary labels of forty simulated rollouts each, a third of the traffic on the canary."""
+    analysis = Analysis.from_spec({"gates": [{"name": "g", **gate}]})
+    (need,) = label_budget(
+        analysis, classes=["0", "1"], shares={"aws": 1.0}, canary=canary, stable=EQUAL, canary_weight=1 / 3
+    )
+    assert need.verdict == verdict
+    assert need.all_labels == pytest.approx(simulated, rel=0.22)
+
+
+def test_requests_have_a_budget_too():
+    analysis = Analysis.from_spec({"gates": [{"name": "g", "metric": "errorRate", "ceiling": 0.02}]})
+    (need,) = label_budget(
+        analysis,
+        classes=["0", "1"],
+        shares={"aws": 1.0},
+        canary=EQUAL,
+        stable=EQUAL,
+        canary_weight=0.5,
+        requests={"g": (0.99, 0.99)},
+    )
+    assert (need.verdict, need.canary) == ("Pass", pytest.approx(0.01))
+    assert need.labels == need.all_labels == pytest.approx(1.2 * math.log(20) / 0.00312, rel=0.02)
+
+
 def test_the_demos_plan_keeps_defaults_and_small_margins():
     settings = Analysis.from_spec({"gates": list(plan.GATES), "analysis": dict(plan.ANALYSIS)}).settings
     assert (settings.alpha, settings.beta, settings.min_samples) == (0.05, 0.05, 100)

@@ -108,7 +108,9 @@ def _need(
     worse = (value - other if against else value - (gate.limit or 0.0)) * (1 if gate.is_loss else -1)
     passes = worse < (gate.margin or 0.0 if against else 0.0)
     if passes:
-        needed = _PRICE_PASS * log(1 / settings.alpha)
+        # A functional's stakes are flat, as those of the fail side are: it does not know what a good canary looks like.
+        price = _PRICE_FAIL if isinstance(test.family, Functional) else _PRICE_PASS
+        needed = price * log(1 / settings.alpha)
     else:  # the first fail start of the mix has to reach the threshold alone
         needed = _PRICE_FAIL * log(1 / settings.beta / (test.scopes[0].fail_share / waves * start_share(1)))
     information = _information(test, expected, side=1 if passes else -1)
