@@ -1,4 +1,4 @@
-"""The document at `/quality`: every integer the ledger holds, of every revision it still knows, nothing derived.
+"""The document at `/quality`: every integer the ledger holds, nothing derived.
 
 Exact where a scrape cannot be: increase() extrapolates to fractions, and loses what a dying process counted last.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pilotage_server.feedback.collector.settings import CollectorConfig
-from pilotage_server.feedback.collector.snapshot import Cell, RevisionCounts, Snapshot
+from pilotage_server.feedback.collector.snapshot import Cell, RevisionCounts, Snapshot, exported
 from pilotage_server.feedback.collector.tables import cost_micro, late_counts, slice_outcomes
 from pilotage_server.feedback.results import Result
 from pilotage_server.quality.buckets import DELAY_BOUNDS_S, SCORE_BUCKETS
@@ -15,8 +15,9 @@ from pilotage_server.quality.buckets import DELAY_BOUNDS_S, SCORE_BUCKETS
 _ZERO = Cell(0, 0)
 
 
-def quality(snapshot: Snapshot, config: CollectorConfig) -> dict[str, Any]:
-    """All counts of one snapshot, JSON-ready. Losses are in millionths."""
+def quality(snapshot: Snapshot, config: CollectorConfig, *, shown_only: bool = False) -> dict[str, Any]:
+    """All counts of one snapshot, JSON-ready; losses in millionths. `shown_only`: of the revisions a scrape shows."""
+    revisions = exported(snapshot.revisions) if shown_only else snapshot.revisions
     return {
         "ledger": snapshot.ledger,
         "bornAt": snapshot.born_ms / 1000,
@@ -25,7 +26,7 @@ def quality(snapshot: Snapshot, config: CollectorConfig) -> dict[str, Any]:
         "cluster": config.cluster,
         "labelDelaySeconds": snapshot.label_delay_ms / 1000,
         "countedUntil": snapshot.counted_until_ms / 1000,
-        "revisions": {counts.revision: _revision(counts, snapshot) for counts in snapshot.revisions},
+        "revisions": {counts.revision: _revision(counts, snapshot) for counts in revisions},
         "pairs": [
             {"stable": stable, "canary": canary, "outcome": outcome, "requests": requests}
             for (stable, canary, outcome), requests in sorted(snapshot.pairs.items())

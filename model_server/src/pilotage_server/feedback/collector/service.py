@@ -143,7 +143,8 @@ class Service:
             return _refusal(401, str(error))
         except Incomprehensible as error:
             return _refusal(400, str(error))
-        return await self._quality(request)
+        # What a pod passes on has a bound; the admin port tells of every revision.
+        return _json(200, quality(self._writer.snapshot, self._config.current, shown_only=True))
 
     def _check(self, request: web.Request, body: bytes) -> None:
         """Raise `NotOurs` for a message none of our pods sent, and log each kind of it once."""
