@@ -133,15 +133,21 @@ def test_a_plan_that_cannot_be_kept_says_what_can():
         setting=SETTING,
         runs=100,
         seed=1,
-        forecasts=(a_forecast(provable=0.04), a_forecast(name="rare", provable=float("inf"))),
+        forecasts=(
+            a_forecast(provable=0.04),
+            a_forecast(name="rare", provable=float("inf"), gate_labels=0.0),
+            a_forecast(name="strict", asked=-0.01, provable=float("inf")),
+        ),
         outlook=[],
     )
 
     assert not plan.is_provable
-    assert gate_plan_views.table(plan).splitlines()[-2:] == [
+    assert gate_plan_views.table(plan).splitlines()[-3:] == [
         "quality: 0.0200 takes 4.0 times the labels there will be; ask for 0.0400, label more, raise the canary's "
         "weight or maxDuration.",
         "rare: no label of its denominator comes; label rows of that class, or gate on another metric.",
+        "strict: stable's own accuracy, 0.9000, is not within the limit, so an equal canary never passes; move the "
+        "limit, or tell stable's true rates (--confusion, --recall).",
     ]
 
 

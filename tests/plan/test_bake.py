@@ -110,6 +110,20 @@ def test_the_bake_spends_no_fresh_alpha_its_processes_are_those_of_the_waves():
     assert {gate.verdict for gate in later[0].gates} == {"Pass"}
 
 
+def test_a_wave_that_was_full_long_before_opens_another_start_when_the_bake_begins():
+    world = in_its_bake(baking_for("12h"), "aws", "gcp")
+    first, rest = world.rollout.waves
+    assert (len(first.steps), len(rest.steps)) == (4, 3)
+
+    def starts() -> list[int]:
+        return [entry.state["starts"] for entry in world.revision("v2").status.evidence]
+
+    world.run(HOUR)
+    assert starts() == [4, 3]
+    assert world.revision("v2").status.evidence[0].step == 3
+    assert world.condition("MetricsAvailable") == "True"
+
+
 def test_paused_keeps_the_bake_from_ending_and_not_from_failing():
     deployment = baking_for("1h")
     world = in_its_bake(deployment, "aws")

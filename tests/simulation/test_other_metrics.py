@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from pilotage.hub.kinds import MEMBER_CLUSTERS
 from pilotage.kube import Key
 from pilotage.kube.resources import CONFIG_MAPS, STATEFUL_SETS
+from support.apisim import Link
 from support.simworld import V1, V2, V3, SimWorld, a_deployment, confusion
 from support.virtual_time import virtually
 
 QUICK: dict[str, Any] = {"feedback": {"labelDelay": "10s"}, "analysis": {"interval": "10s", "minSamples": 50}}
 ERRORS = {"name": "errors", "metric": "errorRate", "ceiling": 0.05, "margin": 0.02}
 LOSS = {"name": "loss", "metric": "logLoss", "ceiling": 0.9, "margin": 0.1}
+BEHIND = {"namespace": "monitoring", "name": "prometheus", "port": "9090"}
 ALIKE = {bundle: confusion(0.9) for bundle in (V1, V2, V3)}
 
 
@@ -62,6 +66,28 @@ async def test_a_model_that_is_worse_comes_back(gate: dict[str, Any]) -> None:
         world.apply(gated_on(gate, V3))
         await world.sees(lambda: world.outcome() == "RolledBack")
         assert world.holds("Promoted", "False", "GateFailed")
+
+
+@virtually
+async def test_a_prometheus_behind_the_members_api_server_is_as_good_and_lost_with_it() -> None:
+    world = a_world()
+    for found in world.hub.state.objects(MEMBER_CLUSTERS):
+        spec = {**found["spec"], "prometheus": {"service": BEHIND}}
+        metadata = {**found["metadata"], "resourceVersion": ""}
+        world.hub.state.update(MEMBER_CLUSTERS, {**found, "metadata": metadata, "spec": spec}, manager="test")
+    async with world.running():
+        world.apply(gated_on(ERRORS, V1))
+        await world.promoted(within_s=60)
+        world.apply(gated_on(ERRORS, V2))
+        await world.sees(lambda: world.holds("Progressing", "True", "WaitingForLabels"), within_s=120)
+        world.members["aws"].link = Link.SILENT
+        await world.sees(lambda: world.holds("MembersReachable", "False"), within_s=60)
+        await asyncio.sleep(120)
+        assert world.outcome() == ""
+        world.members["aws"].link = Link.UP
+        await world.promoted()
+        proxied = [call for call in world.log.calls if "/proxy/" in call.resource]
+        assert {call.cluster for call in proxied} == {"aws", "gcp"}
 
 
 @virtually

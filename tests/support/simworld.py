@@ -25,6 +25,7 @@ import yaml
 from pilotage.api.decode import model_deployment, model_revision
 from pilotage.api.types import ModelDeployment, ModelRevision
 from pilotage.app import Operator, Stop, World
+from pilotage.engine.prometheus import Prometheus
 from pilotage.engine.proxied import ApiOf
 from pilotage.evidence import Fetch
 from pilotage.hub.feed import follow_hub
@@ -104,8 +105,16 @@ class Replica:
         async def feed(store: HubStore, _: Stop) -> None:
             await follow_hub(hub, store, clock=self._world.clock, jitter=_even)
 
-        def make_fetch(_: HubStore, __: Secrets, ___: ApiOf) -> Fetch:
-            return self._world.fetch
+        def make_fetch(store: HubStore, secrets: Secrets, api_of: ApiOf) -> Fetch:
+            transport = Prometheus(store.members, secrets, api_of)
+
+            async def fetch(cluster: str, promql: str, at: float | None) -> bytes:
+                member = store.members().get(cluster)
+                if member is not None and member.prometheus is not None and member.prometheus.service is not None:
+                    return await transport.fetch(cluster, promql, at)
+                return await self._world.fetch(cluster, promql, at)
+
+            return fetch
 
         return World(
             hub=hub,
@@ -153,6 +162,8 @@ class SimWorld:
         self.sims = {f"https://{name}.example.com:6443": sim for name, sim in self.members.items()}
         self.workloads = {name: Workloads(sim) for name, sim in self.members.items()}
         self.traffic = {name: Traffic(sim, self.clock, KEY, quality, rate=rate) for name, sim in self.members.items()}
+        for name, sim in self.members.items():
+            sim.proxied = self.traffic[name].answer_through_proxy
         self.skews: dict[str, float] = {}
         self.replicas: list[Replica] = []
         for name in names:

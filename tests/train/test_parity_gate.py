@@ -106,7 +106,7 @@ def test_falls_back_and_says_why(
 
 def test_a_threshold_belongs_to_the_manifest(tmp_path: Path) -> None:
     base = {"name": "cancer", "data": {"dataset": "breast_cancer"}, "model": {"estimator": "logistic-regression"}}
-    rule = {"rule": "threshold", "class": "malignant", "value": 0.1}
+    rule = {"rule": "threshold", "class": "malignant", "value": 0.1, "abstainBelow": 0.05}
 
     plain = train_config(base, tmp_path / "plain").document["metrics"]
     careful = train_config(a_config(base, decision=rule), tmp_path / "careful").document["metrics"]

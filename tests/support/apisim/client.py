@@ -7,7 +7,7 @@ further effect.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeVar, cast
@@ -48,6 +48,10 @@ BOOKMARK_S = 60.0
 WATCH_S = 300.0
 
 
+Proxied = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
+"""What answers behind the API server's proxy of Services: path and query to a body."""
+
+
 class Link(Enum):
     """The way between clients and a cluster."""
 
@@ -73,6 +77,7 @@ class ApiSim:
         self.log = log if log is not None else CallLog()
         self.state = ClusterState(name=name, wall=wall) if wall else ClusterState(name=name)
         self.latency_s = latency_s
+        self.proxied: Proxied | None = None
         self._link = Link.UP
 
     def serve(self, kind: Kind) -> None:
@@ -192,10 +197,13 @@ class SimClient:
     async def raw_get(
         self, path: str, *, query: Mapping[str, str] | None = None, max_bytes: int | None = None
     ) -> bytes:
-        del query, max_bytes
+        del max_bytes
         answers = {"/readyz": b"ok", "/livez": b"ok", "/version": b'{"major":"1","minor":"36"}'}
         nowhere = Resource(group="", version="", plural=path, kind="", namespaced=False)
-        return await self._call("get", nowhere, Key("", ""), lambda: answers.get(path, b"ok"))
+        answer = await self._call("get", nowhere, Key("", ""), lambda: answers.get(path, b"ok"))
+        if self._sim.proxied is not None and "/proxy/" in path:
+            return await self._sim.proxied(path, query or {})
+        return answer
 
     async def watch(
         self,

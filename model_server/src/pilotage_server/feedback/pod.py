@@ -73,7 +73,7 @@ def open_feedback(
     """
     chosen = settings or FeedbackSettings()
     forwarder = Forwarder(identity, CollectorLink(collector, ring))
-    signer = TokenSigner(ring, identity, audit_rate=chosen.audit_rate)
+    signer = TokenSigner(ring, identity, audit_rate=chosen.audit_rate, sealed=chosen.sealed)
     credentials = Credentials(chosen.credentials, chosen.credential_lines)
     relay = Relay(identity.model, read_peers(chosen.peers) if chosen.peers else {})
     endpoint = FeedbackEndpoint(

@@ -18,6 +18,7 @@ PEERS: Final = "PILOTAGE_FEEDBACK_PEERS"
 CREDENTIALS: Final = "PILOTAGE_FEEDBACK_CREDENTIALS_DIR"
 CREDENTIAL_LINES: Final = "PILOTAGE_FEEDBACK_CREDENTIALS"
 RATE: Final = "PILOTAGE_FEEDBACK_RATE"
+SEALED: Final = "PILOTAGE_SEALED_TOKENS"
 DEFAULT_RATE: Final = 20_000.0
 
 
@@ -29,13 +30,14 @@ class FeedbackRefused(ValueError):
 class FeedbackSettings:
     """A pod's feedback settings.
 
-    `audit_rate`: share of requests picked for labelling. `shadow`: its part in mirrored traffic. `peers`: other
+    `audit_rate`: share of requests picked for labelling. `sealed`: tokens that clients cannot read. `shadow`: its part in mirrored traffic. `peers`: other
     clusters' collectors, as a file or as the JSON itself. `credentials`: folder of bearer tokens, one file per
     identity; `credential_lines`: the same as lines of identity and token; neither: feedback is open. `rate`: items per
     second one identity may post to this pod.
     """
 
     audit_rate: float = 0.0
+    sealed: bool = False
     shadow: Shadow = Shadow.NONE
     peers: Path | str | None = None
     credentials: Path | None = None
@@ -49,7 +51,11 @@ class FeedbackSettings:
         shadow = env.get(SHADOW, "")
         if shadow not in set(Shadow):
             mistakes.append(f"{SHADOW}: {shadow!r}; write stable, canary, or leave it out")
+        sealed = env.get(SEALED, "")
+        if sealed not in ("", "true", "false"):
+            mistakes.append(f"{SEALED}: {sealed!r} is neither true nor false")
         settings = cls(
+            sealed=sealed == "true",
             audit_rate=_number(env, AUDIT_RATE, 0.0, high=1.0, mistakes=mistakes),
             shadow=Shadow(shadow) if shadow in set(Shadow) else Shadow.NONE,
             peers=env[PEERS] if env.get(PEERS, "").lstrip().startswith("{") else _path(env, PEERS),

@@ -10,7 +10,7 @@ Layout, big-endian, then base64url without padding:
     | HMAC-SHA256 over all before, first 16 bytes
 
 Flag AUDIT has no field: the request was picked at random for labelling. Version 1 knew only PROBABILITIES, and one u8
-per class whatever their number; it still verifies, and its labels count.
+per class whatever their number; it still verifies, and its labels count. Version 3 is `sealed`.
 A token holds nothing the client did not see: no features, no rows. Signing keeps no state, so any pod reads any token.
 Knows no HTTP, no label and no collector.
 """
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.keys import Key, KeyRing
 from pilotage_server.feedback.probabilities import MANY_CLASSES, encoder, row_bytes
+from pilotage_server.feedback.sealed import CLUSTER_AT, SEALED_VERSION, seal_message, unseal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,15 +116,17 @@ class Issued:
 class TokenSigner:
     """Signs what one pod predicts: bound to its revision, its cluster and the key ring.
 
-    `audit_rate`: the share of requests picked for labelling. Not thread-safe: nonces are drawn from one buffer. About
+    `audit_rate`: the share of requests picked for labelling. `sealed`: clients cannot read tokens. Not thread-safe: nonces are drawn from one buffer. About
     2 µs a token, 3 µs more with ten probabilities.
     """
 
-    def __init__(self, ring: KeyRing, identity: Identity, *, audit_rate: float = 0.0) -> None:
+    def __init__(self, ring: KeyRing, identity: Identity, *, audit_rate: float = 0.0, sealed: bool = False) -> None:
         revision, cluster = identity.revision.encode("ascii"), identity.cluster.encode("ascii")
         self._ring = ring
         self._classes = len(identity.classes)
-        self._origin = bytes([len(revision)]) + revision + bytes([len(cluster)]) + cluster
+        self._cluster = bytes([len(cluster)]) + cluster
+        self._origin = bytes([len(revision)]) + revision + self._cluster
+        self._sealed = sealed
         self._encode = encoder(self._classes)
         self._most_rows = MAX_PROBABILITY_BYTES // row_bytes(self._classes)
         self._audit_rate = audit_rate
@@ -170,7 +173,8 @@ class TokenSigner:
             tail = request + tail
         key = self._ring.signing
         message = _HEAD.pack(VERSION, key.kid, int(now * 1000), nonce, flags, len(rows)) + self._origin + tail
-        return Issued(_encode(message + key.mac(message)[:MAC_BYTES]), chosen_row(nonce, len(rows)), audited)
+        token = seal_message(message, self._cluster, key) if self._sealed else message + key.mac(message)[:MAC_BYTES]
+        return Issued(_encode(token), chosen_row(nonce, len(rows)), audited)
 
     def _nonce(self) -> bytes:
         if self._at >= len(self._entropy):
@@ -187,16 +191,37 @@ class TokenSigner:
 def open_token(text: str, ring: KeyRing) -> Token | Forged:
     """The token with its signature proven, or `Forged`. Raises `Unreadable`. About 3 µs for one row."""
     raw = _decode(text)
+    if raw[0] == SEALED_VERSION:
+        return _open_sealed(raw, ring)
     version, kid, issued_ms, nonce, flags, rows = _HEAD.unpack_from(raw)
     if version not in (VERSION, OLD_VERSION):
-        raise Unreadable(f"token version {version}; this server reads versions {OLD_VERSION} and {VERSION}")
+        raise Unreadable(f"token version {version}; this server reads versions {OLD_VERSION} to {SEALED_VERSION}")
     revision, at = _name(raw, _HEAD.size)
     cluster, at = _name(raw, at)
     key = ring.get(kid)
     if key is None or not _proven(raw, key):
         return Forged(claimed_cluster=cluster, kid=kid, kid_known=key is not None)
+    return _read(raw[:-MAC_BYTES])
+
+
+def _open_sealed(raw: bytes, ring: KeyRing) -> Token | Forged:
+    cluster, at = _name(raw, CLUSTER_AT)
+    key = ring.get(raw[1])
+    message = unseal(raw, at, key) if key is not None else None
+    if message is None:
+        return Forged(claimed_cluster=cluster, kid=raw[1], kid_known=key is not None)
+    return _read(message)
+
+
+def _read(message: bytes) -> Token:
+    """A proven message. Raises `Unreadable`."""
     try:
-        contents = _contents(raw[:-MAC_BYTES], at, rows, flags, version)
+        version, _, issued_ms, nonce, flags, rows = _HEAD.unpack_from(message)
+        revision, at = _name(message, _HEAD.size, 0)
+        cluster, at = _name(message, at, 0)
+        contents = _contents(message, at, rows, flags, version)
+    except struct.error:
+        contents = {}
     except IndexError:
         contents = {}
     if not contents:  # only a holder of the key can bring it about: a server that writes tokens in another way
@@ -237,12 +262,12 @@ def _proven(raw: bytes, key: Key) -> bool:
     return hmac.compare_digest(key.mac(raw[:-MAC_BYTES])[:MAC_BYTES], raw[-MAC_BYTES:])
 
 
-def _name(raw: bytes, at: int) -> tuple[str, int]:
+def _name(raw: bytes, at: int, behind: int = MAC_BYTES) -> tuple[str, int]:
     if at >= len(raw):
         raise Unreadable("token cut short")
     end = at + 1 + raw[at]
     name = raw[at + 1 : end]
-    if not name or end > len(raw) - MAC_BYTES or not name.isascii():
+    if not name or end > len(raw) - behind or not name.isascii():
         raise Unreadable("token cut short or altered")
     return name.decode("ascii"), end
 

@@ -140,14 +140,18 @@ class Curve:
         )
         return -spent
 
-    def document(self, points: int = 101) -> dict[str, Any]:
-        """The curve thinned for a picture."""
+    def document(self, positive: int, costs: Floats | None, points: int = 101) -> dict[str, Any]:
+        """The curve thinned for a picture, with the cost per row where there are costs."""
         chosen = np.unique(np.linspace(0, len(self.thresholds) - 1, points).astype(int))
-        return {
+        found = {
             "thresholds": self.thresholds[chosen].tolist(),
             "precision": self.precision[chosen].tolist(),
             "recall": self.recall[chosen].tolist(),
         }
+        if costs is not None:
+            spent = -self.goodness("expectedCost", costs, positive) / (self.positives + self.negatives)
+            found["cost"] = spent[chosen].tolist()
+        return found
 
 
 def _find(rule: DecisionRule, positive: int, costs: Floats | None, curve: Curve) -> Threshold:

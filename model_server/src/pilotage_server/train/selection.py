@@ -67,7 +67,7 @@ def select(config: Config, table: Table, parts: Split, *, jobs: int = 1) -> Sele
         positive = table.classes.index(config.decision.label) if config.decision.label else 1
         document["thresholdCurve"] = {
             "class": table.classes[positive],
-            **Curve.of(scores[:, positive], rows.labels == positive).document(),
+            **Curve.of(scores[:, positive], rows.labels == positive).document(positive, costs),
         }
     if config.report.learning_curve:
         document["learningCurve"] = learning_curve(variant, params, rows, task)

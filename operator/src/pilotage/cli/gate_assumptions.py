@@ -26,7 +26,7 @@ class Assumed:
     shares: Annotated[
         str | None, Option(help="Class shares, ham=0.8,spam=0.2. Default: the gates' classes, equal.")
     ] = None
-    recall: Annotated[str, Option(help="Stable's recall: 0.95, or ham=0.98,spam=0.9.")] = "0.9"
+    recall: Annotated[str, Option(help="Stable's recall: 0.95, or ham=0.98,spam=0.9.")] = "0.95"
     confusion: Annotated[
         str | None, Option(help="Stable's test set instead: result.json, or {actual: {predicted: n}}.")
     ] = None

@@ -108,7 +108,7 @@ def _need(each: Forecast) -> list[str]:
         each.name,
         each.title,
         value(each.stable),
-        f"{each.asked:.4f}",
+        f"{each.asked:.4f}" if each.is_met_by_stable else NOT_APPLICABLE,
         "never" if each.provable == inf else f"{each.provable:.4f}",
         "✔" if each.is_provable else "✖",
         amount(each.gate_labels),
@@ -130,8 +130,15 @@ def _advice(plan: Plan) -> str:
 
 
 def _remedy(each: Forecast) -> str:
-    if each.provable == inf:
+    if not each.is_met_by_stable:
+        return (
+            f"{each.name}: stable's own {each.title}, {each.stable:.4f}, is not within the limit, so an equal canary never "
+            "passes; move the limit, or tell stable's true rates (--confusion, --recall)."
+        )
+    if each.gate_labels == 0:
         return f"{each.name}: no label of its denominator comes; label rows of that class, or gate on another metric."
+    if each.provable == inf:
+        return f"{each.name}: {each.asked:.4f} is out of reach with these labels; ask for several times as much."
     times = (each.provable / each.asked) ** 2
     return (
         f"{each.name}: {each.asked:.4f} takes {times:.1f} times the labels there will be; ask for {each.provable:.4f}, "

@@ -8,11 +8,12 @@ part in 64 (a rule on numbers of labels only), and two numbers per side are kept
 nothing. Knows no gate, no threshold and no clock. Source: statistics.md §3, §5.3.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pilotage.gate.arm import ArmCounts
+from pilotage.gate.composite_state import CompositeState, FailSide, Sums
 from pilotage.gate.engine import Arms, History, Kind, Look, Opening, Scope, start_share
 from pilotage.gate.gaussian import (
     NOTHING_WEIGHED,
@@ -24,47 +25,13 @@ from pilotage.gate.gaussian import (
     multiplied,
 )
 from pilotage.gate.grids import Grid
-from pilotage.gate.packing import pack, unpack
 from pilotage.gate.smooth import Look as Distances
 from pilotage.gate.smooth import Numbers, Statistic, Strata, against_limit, against_stable
-from pilotage.gate.split import NOTHING_SPLIT, Split, has_moved, watched
+from pilotage.gate.split import NOTHING_SPLIT, has_moved, watched
 
 _LEAST_GROWTH: Final = 5
 _GROWTH: Final = 64
 _CANARY, _STABLE = "canary", "stable"
-
-Sums = Mapping[str, Mapping[str, Numbers]]
-"""``{arm: {cluster: numbers}}``"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailSide:
-    """One scope. ``starts``: per alternative ``ln sum_i w_i E_i`` over the closed strata of all starts; ``standing``:
-    the stratum under way, a factor that all of them share.
-    """
-
-    starts: tuple[float, ...]
-    standing: Weighed = NOTHING_WEIGHED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompositeState:
-    """``settled``: the pass side's closed strata, those of earlier attempts among them; ``standing``: the stratum under
-    way as last weighed, when it had ``labels`` of all arms. ``shown``: closed strata as the fail side's mix saw them,
-    for the difference to show. ``bets``: weighings; ``step_bets``: those of the pass side since the weight changed.
-    ``base``: the sums where the stratum began, if it began because the split moved by itself; ``split`` watches that.
-    """
-
-    scale: float
-    settled: Weighed = NOTHING_WEIGHED
-    standing: Weighed = NOTHING_WEIGHED
-    shown: Weighed = NOTHING_WEIGHED
-    fails: tuple[FailSide, ...]
-    labels: int = 0
-    bets: int = 0
-    step_bets: int = 0
-    base: Sums | None = None
-    split: Split = NOTHING_SPLIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,40 +116,11 @@ class CompositeTest:
 
     def encode(self, state: CompositeState) -> Mapping[str, Any]:
         """JSON of the state."""
-        raw: dict[str, Any] = {
-            "scale": state.scale,
-            "settled": _pair(state.settled),
-            "standing": _pair(state.standing),
-            "shown": _pair(state.shown),
-            "fails": [[*_pair(fail.standing), *fail.starts] for fail in state.fails],
-            "counts": [state.labels, state.bets, state.step_bets],
-        }
-        if self.compares:
-            raw["split"] = state.split.to_list()
-        if state.base is not None:
-            raw["base"] = {
-                arm: {name: pack(numbers) for name, numbers in sums.items()} for arm, sums in state.base.items()
-            }
-        return raw
+        return state.to_dict()
 
     def decode(self, raw: Mapping[str, Any]) -> CompositeState:
         """Inverse of ``encode``."""
-        labels, bets, step_bets = raw["counts"]
-        base = raw.get("base")
-        return CompositeState(
-            scale=raw["scale"],
-            settled=_weighed(raw["settled"]),
-            standing=_weighed(raw["standing"]),
-            shown=_weighed(raw["shown"]),
-            fails=tuple(FailSide(starts=tuple(side[2:]), standing=_weighed(side[:2])) for side in raw["fails"]),
-            labels=labels,
-            bets=bets,
-            step_bets=step_bets,
-            base=None
-            if base is None
-            else {arm: {name: unpack(packed) for name, packed in sums.items()} for arm, sums in base.items()},
-            split=Split.from_list(raw["split"]) if self.compares else NOTHING_SPLIT,
-        )
+        return CompositeState.from_dict(raw)
 
     def _weighed(self, state: CompositeState, look: Look, stratum: Sums, total: int) -> CompositeState:
         """The standing evidence of every scope, from the stratum as it is now."""
@@ -270,12 +208,3 @@ def _strata(scope: Scope, numbers: Mapping[str, Numbers]) -> Strata:
 
 def _minus(left: Numbers, right: Numbers) -> Numbers:
     return tuple(a - b for a, b in zip(left, right, strict=True))
-
-
-def _pair(weighed: Weighed) -> tuple[float, float]:
-    return weighed.distance, weighed.information
-
-
-def _weighed(raw: Sequence[float]) -> Weighed:
-    distance, information = raw
-    return Weighed(distance=distance, information=information)

@@ -9,7 +9,8 @@ Knows no verdict. Source: statistics.md §2.8, §3.
 from collections.abc import Sequence
 from math import log
 
-from pilotage.gate.composite import CompositeState, CompositeTest
+from pilotage.gate.composite import CompositeTest
+from pilotage.gate.composite_state import CompositeState
 from pilotage.gate.composites import composite_test, reach_of, scale_of, statistic_of
 from pilotage.gate.engine import MIX, Kind, Scope
 from pilotage.gate.estimates import Mix, estimate

@@ -38,6 +38,16 @@ class Weighed:
             information=float(format(1 / distance.variance, _DIGITS)),
         )
 
+    @classmethod
+    def of_pair(cls, pair: Sequence[float]) -> "Weighed":
+        """Inverse of ``to_pair``."""
+        distance, information = pair
+        return cls(distance=distance, information=information)
+
+    def to_pair(self) -> tuple[float, float]:
+        """As it is stored."""
+        return self.distance, self.information
+
     def __add__(self, other: "Weighed") -> "Weighed":
         return Weighed(
             distance=float(format(self.distance + other.distance, _DIGITS)),

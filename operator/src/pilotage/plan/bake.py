@@ -13,13 +13,17 @@ from math import ceil
 
 from pilotage.api.reasons import Reason
 from pilotage.api.times import format_time, seconds
-from pilotage.api.types import DeploymentSpec, RolloutRecord, WaveEvidence
+from pilotage.api.types import DeploymentSpec, RolloutRecord, WaveEvidence, WaveRecord
 from pilotage.evidence.reading import Baseline, Block, BlockQuery, Counts
 from pilotage.plan.baselines import begin
 from pilotage.plan.looks import query_for, with_evidence
 from pilotage.plan.progress import baseline_for, is_watched
 from pilotage.plan.scene import Draft, Obstacle, Scene, floors_alone
 from pilotage.plan.waves import in_effect, is_full_everywhere, members, obstacle_in
+
+
+_MOST_STEPS = 40
+"""What the status holds of one wave."""
 
 
 def bakes_until(spec: DeploymentSpec, rollout: RolloutRecord) -> float | None:
@@ -41,9 +45,21 @@ def start_bake(scene: Scene, draft: Draft) -> Draft:
     if not full:
         note = f"Rollout {rollout.name} stops baking until the cluster that joined serves the revision too."
         return draft.with_rollout(full_at=None).saying(Reason.BAKING, note)
+    for wave in rollout.waves:
+        draft = draft.with_wave(_another_stretch(scene, wave))
     draft = draft.with_rollout(full_at=scene.now)
     assert draft.active is not None
     return draft.saying(Reason.BAKING, f"Rollout {rollout.name} is {_promise(scene, draft, draft.active)}.")
+
+
+def _another_stretch(scene: Scene, wave: WaveRecord) -> WaveRecord:
+    """A wave that has long been full counts from here on as another step: its fail side opens another start, for which
+    what was good before is no excuse. One that has just become full has opened one by that.
+    """
+    if wave.passed_at == scene.now or len(wave.steps) >= _MOST_STEPS:
+        return wave
+    again = replace(wave.steps[-1], started_at=scene.now, observed_at=scene.now)
+    return replace(wave, steps=(*wave.steps, again))
 
 
 def open_evidence(scene: Scene, draft: Draft) -> Draft:

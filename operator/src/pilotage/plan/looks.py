@@ -55,7 +55,7 @@ def query_for(scene: Scene, draft: Draft, wave: WaveRecord, cluster: str) -> Blo
     window = window_from(wave, entry.step, scene.spec.label_delay_s)
     if window is None:
         return None
-    alone = is_full(scene, draft, wave) and window.step == len(wave.steps) - 1 and wave.steps[-1].weight == 100
+    alone = (draft.is_first or window.step >= len(scene.steps)) and wave.steps[window.step].weight == 100
     since = next((b for b in entry.boundaries if b.cluster == cluster), None) if window.step == entry.step else None
     return BlockQuery(
         cluster=cluster,

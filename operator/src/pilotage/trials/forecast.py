@@ -13,13 +13,15 @@ from typing import Any
 
 from pilotage.trials.campaign import Campaign, Row
 from pilotage.trials.questions import Question, questions_of
-from pilotage.trials.scenarios import Scenario, distance
+from pilotage.trials.scenarios import Scenario
 from pilotage.trials.settings import Pace, Setting
 from pilotage.trials.tally import Tally
 from pilotage.trials.truth import value
 
-_PATIENCE = 16.0
-"""A gate that is undecided at the deadline is played on for so much longer, to learn what it would have needed."""
+_PATIENCE = 8
+"""A gate that is undecided at the deadline is played on for so many times longer, to learn what it would have needed."""
+
+_EXACT = 1e-9
 
 EQUAL = Scenario(name="equal", about="the canary equals stable", off=0.0)
 TWICE = Scenario(name="2x off", about="twice as far off as the gate allows", off=2.0)
@@ -30,8 +32,9 @@ OUTLOOK = (EQUAL, TWICE, FIVE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """One gate. `needs`: scenario → the gate alone, with patience; `provable`: the least distance from stable that an
-    equal canary can be proved within by the deadline, in the metric's units, infinite if no label comes; `asked`: the
-    distance the gate asks for. `gate_labels`: canary labels in its denominator until the deadline.
+    equal canary can be proved within by the deadline, in the metric's units, infinite if it never is; `asked`: the
+    distance the gate asks for, not above 0 if stable itself is not within its limit. `gate_labels`: canary labels in its
+    denominator until the deadline.
     """
 
     name: str
@@ -45,17 +48,24 @@ class Forecast:
     @property
     def is_provable(self) -> bool:
         """An equal canary will probably be proved good enough before the deadline."""
-        return self.provable <= self.asked
+        return self.is_met_by_stable and self.provable <= self.asked
+
+    @property
+    def is_met_by_stable(self) -> bool:
+        """Stable is on the right side of the limit, so that an equal canary can be proved to be."""
+        return self.asked > _EXACT
 
 
 def alone(spec: Mapping[str, Any], setting: Setting, question: Question, runs: int, seed: int) -> Campaign:
     """The campaign that tells what one gate needs by itself; the deadline is far off."""
     gates = [gate for gate in spec["gates"] if gate["name"] == question.name]
+    steps = setting.weights[-1:] if setting.pace is Pace.READY else setting.weights
     patient = replace(
         setting,
-        duration_s=setting.label_delay_s + (setting.duration_s - setting.label_delay_s) * _PATIENCE,
-        looks=round(setting.looks * _PATIENCE / 4),
-        weights=setting.weights[-1:] if setting.pace is Pace.READY else (mean_weight(setting),),
+        duration_s=setting.duration_s * _PATIENCE,
+        looks=setting.looks * _PATIENCE,
+        weights=(*steps, *steps[-1:] * (len(steps) * (_PATIENCE - 1))),
+        pace=Pace.EVEN,
     )
     return Campaign(
         spec={**spec, "gates": gates},
@@ -81,11 +91,12 @@ def forecast(campaign: Campaign, setting: Setting, rows: Sequence[Row]) -> Forec
     stable = value(question, setting.stable, setting.shares) or 0.0
     needs = {row.scenario.name: row.ours for row in rows}
     equal = needs[EQUAL.name]
-    per_request = equal.labels / equal.requests if equal.labels and equal.requests else 0.0
+    told = next((need for need in needs.values() if need.labels and need.requests), None)
+    per_request = told.labels / told.requests if told is not None and told.labels and told.requests else 0.0
     seconds = setting.duration_s - setting.label_delay_s
     gate_labels = per_request * setting.requests_per_s * seconds * mean_weight(setting)
-    asked = distance(question, stable)
-    provable = asked * sqrt(equal.labels / gate_labels) if equal.labels and gate_labels > 0 else inf
+    asked = question.excess(stable, stable)
+    provable = asked * sqrt(equal.labels / gate_labels) if asked > 0 and equal.labels and gate_labels > 0 else inf
     return Forecast(
         name=question.name,
         title=question.title,

@@ -31,8 +31,9 @@ def read_decision(section: Section, costs: Costs) -> DecisionRule:
     rule = section.choice("rule", ("argmax", "threshold", "least-cost"), "argmax")
     if rule == "least-cost" and not costs:
         section.mistake("rule", "least-cost needs costs: {actual: {predicted: cost}}")
+    abstain_below = section.number("abstainBelow", 0.0, low=0.0, high=1.0)
     if rule != "threshold":
-        return DecisionRule(rule=rule)
+        return DecisionRule(rule=rule, abstain_below=abstain_below)
     given = [key for key in ("value", "choose", "minPrecision", "minRecall") if key in section]
     if len(given) != 1:
         section.mistake("value", "give exactly one of value, choose, minPrecision, minRecall")
@@ -49,6 +50,7 @@ def read_decision(section: Section, costs: Costs) -> DecisionRule:
         choose=section.choice("choose", CHOICES) if "choose" in section else None,
         min_precision=number("minPrecision"),
         min_recall=number("minRecall"),
+        abstain_below=abstain_below,
     )
 
 

@@ -186,7 +186,8 @@ class DecisionRule:
     """How probabilities become a class.
 
     rule: argmax, threshold or least-cost. A threshold is written (`value`), or found out of fold: `choose` a
-    metric to maximise, or the most recall at `min_precision`, or the most precision at `min_recall`.
+    metric to maximise, or the most recall at `min_precision`, or the most precision at `min_recall`. A decided class
+    less probable than `abstain_below` is told as "abstain" where the server is asked for a decision.
     """
 
     rule: str = "argmax"
@@ -195,6 +196,7 @@ class DecisionRule:
     choose: str | None = None
     min_precision: float | None = None
     min_recall: float | None = None
+    abstain_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

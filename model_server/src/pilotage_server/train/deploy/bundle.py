@@ -60,6 +60,7 @@ def build_manifest(
         backend=exported.backend,
         model_file=exported.model_file,
         decision=model.decision,
+        abstain_below=config.decision.abstain_below,
         golden=_golden(exported, test),
         files=tuple(FileEntry(name=n, size=len(files[n]), sha256=sha256(files[n])) for n in sorted(files)),
         versions={"python": platform.python_version()} | {library: version(library) for library in _LIBRARIES},

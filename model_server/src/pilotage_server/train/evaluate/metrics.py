@@ -57,14 +57,14 @@ def evaluate(answers: Answers, *, seed: int, draws: int = 1_000) -> dict[str, An
     bag = _Bag(answers, seed, draws)
     counts, drawn = bag.counts, bag.drawn
     per_class = {"precision": of.precision, "recall": of.recall, "f1": of.f1}
+    right = proportion(int(np.trace(counts)), int(counts.sum()), of.accuracy(drawn) if bag.is_grouped else None)
     found: dict[str, Any] = {
         "rows": int(counts.sum()),
         "confusion": counts.tolist(),
-        "accuracy": proportion(
-            int(np.trace(counts)), int(counts.sum()), of.accuracy(drawn) if bag.is_grouped else None
-        ),
+        "accuracy": right,
         "balancedAccuracy": interval(float(of.balanced_accuracy(counts)), of.balanced_accuracy(drawn)),
         "perClass": {label: _of_class(bag, i) for i, label in enumerate(answers.classes)},
+        "micro": dict.fromkeys(per_class, right),  # every wrong row is one miss and one false alarm
         "macro": {n: interval(float(of.macro(f(counts))), of.macro(f(drawn))) for n, f in per_class.items()},
         "weighted": {
             n: interval(float(of.weighted(f(counts), counts)), of.weighted(f(drawn), drawn))

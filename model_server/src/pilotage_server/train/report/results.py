@@ -113,6 +113,9 @@ def _curves(document: Mapping[str, Any]) -> str:
             series.append(Series(label=f"threshold {at:.3g}", points=[(at, 0.0), (at, 1.0)], is_dashed=True))
         name = f"threshold of {escape(curve['class'])}, out of fold"
         charts.append(line_chart(name, series, x_label="threshold", y_label="", box=unit))
+        if "cost" in curve:
+            spent = Series(label="cost per row", points=list(zip(curve["thresholds"], curve["cost"], strict=True)))
+            charts.append(line_chart(f"cost, {name}", [spent], x_label="threshold", y_label="cost per row"))
     return f'<div class="pair">{"".join(f"<div>{chart}</div>" for chart in charts if chart)}</div>'
 
 
