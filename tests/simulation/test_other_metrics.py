@@ -65,7 +65,7 @@ async def test_a_model_that_is_worse_comes_back(gate: dict[str, Any]) -> None:
         await world.promoted(within_s=60)
         world.apply(gated_on(gate, V3))
         await world.sees(lambda: world.outcome() == "RolledBack")
-        assert world.holds("Promoted", "False", "GateFailed")
+        await world.sees(lambda: world.holds("Promoted", "False", "GateFailed"), within_s=60)
 
 
 @virtually
