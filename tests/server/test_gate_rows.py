@@ -172,6 +172,7 @@ def test_a_shadow_issues_no_token_and_counts_no_gate_row(ring):
         ({"PILOTAGE_AUDIT_RATE": "2"}, "PILOTAGE_AUDIT_RATE: '2' is not a number from 0 to 1"),
         ({"PILOTAGE_AUDIT_RATE": "often"}, "PILOTAGE_AUDIT_RATE: 'often'"),
         ({"PILOTAGE_AUDIT_RATE": "nan"}, "PILOTAGE_AUDIT_RATE: 'nan'"),
+        ({"PILOTAGE_SEALED_TOKENS": "1"}, "PILOTAGE_SEALED_TOKENS: '1' is neither true nor false"),
         ({"PILOTAGE_SHADOW": "yes"}, "PILOTAGE_SHADOW: 'yes'; write stable, canary"),
         ({"PILOTAGE_FEEDBACK_RATE": "-1"}, "PILOTAGE_FEEDBACK_RATE: '-1'"),
     ],

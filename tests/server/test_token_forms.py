@@ -1,5 +1,7 @@
 """What a token of the second version carries: probabilities in three forms, a flag, a request's id, slices."""
 
+import base64
+import contextlib
 import struct
 
 import numpy as np
@@ -7,22 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotage_server.feedback import KeyRing, TokenSigner, open_token
+from pilotage_server.feedback import KeyRing, TokenSigner, Unreadable, open_token
 from pilotage_server.feedback.probabilities import LETTERS, encoder, is_readable, row_bytes, scores
-from pilotage_server.feedback.token import Token, _encode, chosen_row, is_audited
+from pilotage_server.feedback.token import Forged, _encode, chosen_row, is_audited
 from pilotage_server.quality.buckets import MAX_LOSS_MICRO, MICRO, SCORE_BUCKETS, SCORE_EDGES, score_bucket
-from support.feedback import an_identity, key_dir
+from support.feedback import START_S, an_identity, key_dir, opened
 
 
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory):
     return KeyRing(key_dir(tmp_path_factory.mktemp("keys") / "keys"))
-
-
-def opened(text, ring):
-    token = open_token(text, ring)
-    assert isinstance(token, Token)
-    return token
 
 
 probabilities = st.integers(2, 100).flatmap(
@@ -178,3 +174,56 @@ def test_probabilities_of_the_first_version_are_read_where_the_form_is_the_same(
 
     assert (three.classes, three.probabilities) == (3, (bytes((0, 100, 100)),))
     assert (two.classes, two.probabilities) == (0, ())
+
+
+def sealing(ring, **fields):
+    return TokenSigner(ring, an_identity(**fields), sealed=True)
+
+
+@given(predicted=st.lists(st.integers(0, 2), min_size=1, max_size=50), request=st.just(b"") | st.just(b"r" * 8))
+def test_a_sealed_token_gives_back_what_a_signed_one_would(predicted, request, ring):
+    p = np.full((len(predicted), 3), 1 / 3)
+    signer = TokenSigner(ring, an_identity(), sealed=True, audit_rate=0.5)
+
+    issued = signer.issue(predicted, p, 7.5, request=request, slices=b"\1")
+    token = opened(issued.token, ring)
+
+    assert (list(token.predicted), token.issued_ms, token.request, token.slices) == (predicted, 7500, request, b"\1")
+    assert (token.audit, len(token.probabilities)) == (issued.is_audited, len(predicted))
+    assert issued.gate_row == chosen_row(token.nonce, len(predicted))
+
+
+def test_a_sealed_token_shows_its_cluster_and_nothing_else(ring):
+    text = sealing(ring).sign([1], np.array([[0.0, 1.0, 0.0]]), START_S)
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    assert b"aws" in raw
+    assert b"pets" not in raw
+    # Equal answers do not look alike, and neither do their sizes tell which class was answered.
+    again = [sealing(ring).sign([n % 3], np.array([[0.0, 1.0, 0.0]]), START_S) for n in range(9)]
+    assert len({text[25:] for text in again}) == 9
+    assert len({len(text) for text in again}) == 1
+
+
+def test_no_altered_or_cut_byte_of_a_sealed_token_passes(ring):
+    text = sealing(ring).sign([1, 2], np.full((2, 3), 1 / 3), START_S)
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    altered = [raw[:at] + bytes([raw[at] ^ bit]) + raw[at + 1 :] for at in range(len(raw)) for bit in (1, 128)]
+    for wrong in (*altered, *(raw[:length] for length in range(len(raw))), raw + b"\0"):
+        with contextlib.suppress(Unreadable):
+            assert isinstance(open_token(_encode(wrong), ring), Forged)
+
+
+def test_another_clusters_sealed_token_names_the_cluster(ring, tmp_path):
+    stranger = KeyRing(key_dir(tmp_path / "other", k1=b"2" * 32))
+
+    found = open_token(sealing(stranger, cluster="gcp").sign([0], None, START_S), ring)
+
+    assert found == Forged(claimed_cluster="gcp", kid=1, kid_known=True)
+
+
+def test_a_sealed_token_costs_no_more_than_forty_characters(ring):
+    p = np.array([[0.2, 0.3, 0.5]])
+
+    assert len(sealing(ring).sign([0], p, START_S)) - len(TokenSigner(ring, an_identity()).sign([0], p, START_S)) <= 40

@@ -30,12 +30,12 @@ def seal_message(message: bytes, cluster: bytes, key: Key) -> bytes:
 
 
 def unseal(raw: bytes, at: int, key: Key) -> bytes | None:
-    """The version 2 message in a sealed token whose clear bytes end at `at`; None if it was not sealed with this key."""
+    """The version 2 message of a sealed token whose clear bytes end at `at`; None if this key did not seal it."""
     from cryptography.exceptions import InvalidTag
 
     try:
         opened: bytes = _cipher(key).decrypt(raw[2:CLUSTER_AT], raw[at:], raw[:at])
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         return None
     return bytes([2, key.kid]) + opened
 

@@ -30,10 +30,10 @@ class FeedbackRefused(ValueError):
 class FeedbackSettings:
     """A pod's feedback settings.
 
-    `audit_rate`: share of requests picked for labelling. `sealed`: tokens that clients cannot read. `shadow`: its part in mirrored traffic. `peers`: other
-    clusters' collectors, as a file or as the JSON itself. `credentials`: folder of bearer tokens, one file per
-    identity; `credential_lines`: the same as lines of identity and token; neither: feedback is open. `rate`: items per
-    second one identity may post to this pod.
+    `audit_rate`: share of requests picked for labelling. `sealed`: tokens that clients cannot read. `shadow`: its part
+    in mirrored traffic. `peers`: other clusters' collectors, as a file or as the JSON itself. `credentials`: folder of
+    bearer tokens, one file per identity; `credential_lines`: the same as lines of identity and token; neither:
+    feedback is open. `rate`: items per second one identity may post to this pod.
     """
 
     audit_rate: float = 0.0

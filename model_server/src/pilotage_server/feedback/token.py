@@ -116,8 +116,8 @@ class Issued:
 class TokenSigner:
     """Signs what one pod predicts: bound to its revision, its cluster and the key ring.
 
-    `audit_rate`: the share of requests picked for labelling. `sealed`: clients cannot read tokens. Not thread-safe: nonces are drawn from one buffer. About
-    2 µs a token, 3 µs more with ten probabilities.
+    `audit_rate`: the share of requests picked for labelling. `sealed`: clients cannot read tokens. Not thread-safe:
+    nonces are drawn from one buffer. About 2 µs a token, 3 µs more with ten probabilities.
     """
 
     def __init__(self, ring: KeyRing, identity: Identity, *, audit_rate: float = 0.0, sealed: bool = False) -> None:
@@ -193,11 +193,11 @@ def open_token(text: str, ring: KeyRing) -> Token | Forged:
     raw = _decode(text)
     if raw[0] == SEALED_VERSION:
         return _open_sealed(raw, ring)
-    version, kid, issued_ms, nonce, flags, rows = _HEAD.unpack_from(raw)
+    version, kid = raw[0], raw[1]
     if version not in (VERSION, OLD_VERSION):
         raise Unreadable(f"token version {version}; this server reads versions {OLD_VERSION} to {SEALED_VERSION}")
-    revision, at = _name(raw, _HEAD.size)
-    cluster, at = _name(raw, at)
+    _, at = _name(raw, _HEAD.size)
+    cluster, _ = _name(raw, at)
     key = ring.get(kid)
     if key is None or not _proven(raw, key):
         return Forged(claimed_cluster=cluster, kid=kid, kid_known=key is not None)
@@ -220,9 +220,7 @@ def _read(message: bytes) -> Token:
         revision, at = _name(message, _HEAD.size, 0)
         cluster, at = _name(message, at, 0)
         contents = _contents(message, at, rows, flags, version)
-    except struct.error:
-        contents = {}
-    except IndexError:
+    except (struct.error, IndexError):
         contents = {}
     if not contents:  # only a holder of the key can bring it about: a server that writes tokens in another way
         raise Unreadable("signed, but not laid out as this server writes tokens")
