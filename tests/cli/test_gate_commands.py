@@ -80,7 +80,7 @@ def test_simulate_takes_steps_deadline_and_delay_from_a_deployment(pilotage, tmp
     path.write_text(DEPLOYMENT)
 
     code, out, _ = pilotage(
-        "simulate", str(path), "--runs", "1", "--scenario", "better", "--no-peers", *QUICK[:2], "-j1"
+        "simulate", str(path), "--runs", "1", "--scenario", "equal", "--no-peers", *QUICK[:2], "-j1"
     )
 
     assert code == 0

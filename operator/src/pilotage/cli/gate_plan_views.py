@@ -132,8 +132,8 @@ def _advice(plan: Plan) -> str:
 def _remedy(each: Forecast) -> str:
     if not each.is_met_by_stable:
         return (
-            f"{each.name}: stable's own {each.title}, {each.stable:.4f}, is not within the limit, so an equal canary never "
-            "passes; move the limit, or tell stable's true rates (--confusion, --recall)."
+            f"{each.name}: stable's own {each.title}, {each.stable:.4f}, is not within the limit, so an equal canary "
+            "never passes; move the limit, or tell stable's true rates (--confusion, --recall)."
         )
     if each.gate_labels == 0:
         return f"{each.name}: no label of its denominator comes; label rows of that class, or gate on another metric."

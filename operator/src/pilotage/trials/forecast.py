@@ -19,7 +19,7 @@ from pilotage.trials.tally import Tally
 from pilotage.trials.truth import value
 
 _PATIENCE = 8
-"""A gate that is undecided at the deadline is played on for so many times longer, to learn what it would have needed."""
+"""A gate that is undecided at the deadline is played on, for so many times longer, to learn what it needs."""
 
 _EXACT = 1e-9
 
@@ -33,8 +33,8 @@ OUTLOOK = (EQUAL, TWICE, FIVE)
 class Forecast:
     """One gate. `needs`: scenario → the gate alone, with patience; `provable`: the least distance from stable that an
     equal canary can be proved within by the deadline, in the metric's units, infinite if it never is; `asked`: the
-    distance the gate asks for, not above 0 if stable itself is not within its limit. `gate_labels`: canary labels in its
-    denominator until the deadline.
+    distance the gate asks for, not above 0 if stable itself is not within its limit. `gate_labels`: canary labels in
+    its denominator until the deadline.
     """
 
     name: str
