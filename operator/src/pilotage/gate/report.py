@@ -133,7 +133,10 @@ def stable_value(gate: GateSpec, memory: Memory, scope: Scope | None = None) -> 
 
 
 def reason_of_failure(gate: GateSpec, memory: Memory, *, kind: Kind, scope: Scope) -> str:
-    """Value, bound, labels and place, as one sentence."""
+    """Value, bound, labels and place, as one sentence.
+
+    A process that was opened by a change of weight may fail although the value over all labels keeps the bound.
+    """
     clusters = [name for name, _ in scope.weights]
     everywhere = len(memory.shares) > 1 and scope.name not in memory.shares
     where = "over all clusters" if everywhere else f"in {clusters[0]}"
@@ -142,14 +145,25 @@ def reason_of_failure(gate: GateSpec, memory: Memory, *, kind: Kind, scope: Scop
     if kind is Kind.SHIFT:
         moved = guard_test(gate, memory.classes, [scope]).described(scope, memory.sums)
         return f"{gate.title} {where} is more than {gate.margin:g}: {moved} ({n} {what})"
-    said = f"{gate.title} {_shown(canary_value(gate, memory, scope))} {where}"
+    value, stable = canary_value(gate, memory, scope), stable_value(gate, memory, scope)
     if kind is Kind.FLOOR:
-        return f"{said} is below the floor {gate.floor:g} ({n} {what})"
-    if kind is Kind.CEILING:
-        return f"{said} is above the ceiling {gate.ceiling:g} ({n} {what})"
-    side = "above" if gate.is_loss else "below"
-    against = _shown(stable_value(gate, memory, scope))
-    return f"{said} is more than {gate.margin:g} {side} stable's {against} ({n} {what})"
+        worse, claim = _exceeds(gate.floor, value), f"below the floor {gate.floor:g}"
+    elif kind is Kind.CEILING:
+        worse, claim = _exceeds(value, gate.ceiling), f"above the ceiling {gate.ceiling:g}"
+    else:
+        side, pair = ("above", (value, stable)) if gate.is_loss else ("below", (stable, value))
+        worse, claim = (
+            _exceeds(*pair, by=gate.margin or 0.0),
+            f"more than {gate.margin:g} {side} stable's {_shown(stable)}",
+        )
+    said = f"{gate.title} {_shown(value)} {where}"
+    if worse:
+        return f"{said} is {claim} ({n} {what})"
+    return f"{said} over all {n} {what}, but since a change of weight it is {claim}"
+
+
+def _exceeds(one: float | None, other: float | None, *, by: float = 0.0) -> bool:
+    return one is None or other is None or one - other >= by
 
 
 def _value(gate: GateSpec, memory: Memory, arm: str, scope: Scope | None) -> float | None:

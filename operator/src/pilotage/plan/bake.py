@@ -21,7 +21,6 @@ from pilotage.plan.progress import baseline_for, is_watched
 from pilotage.plan.scene import Draft, Obstacle, Scene, floors_alone
 from pilotage.plan.waves import in_effect, is_full_everywhere, members, obstacle_in
 
-
 _MOST_STEPS = 40
 """What the status holds of one wave."""
 
