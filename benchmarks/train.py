@@ -27,7 +27,7 @@ import numpy as np
 import yaml
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from pilotage_server.train.config import read_config
 from pilotage_server.train.data import Table

@@ -15,7 +15,7 @@ from support.serving import IRIS, TRAINER, Keys, a_config, train_config
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(TRAINER), *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+        [str(TRAINER), *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False
     )
 
 

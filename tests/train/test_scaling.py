@@ -64,7 +64,7 @@ def test_a_dask_cluster_chooses_and_writes_the_same_model(tmp_path: Path) -> Non
             ],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )  # fmt: skip
     finally:

@@ -28,7 +28,7 @@ def train_in_a_process(config: Path, out: Path, hash_seed: str, *extra: str) -> 
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 
