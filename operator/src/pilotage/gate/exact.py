@@ -13,13 +13,12 @@ from typing import Any, Final
 
 from pilotage.gate.counts import Counts
 from pilotage.gate.engine import Arms, Kind, Look, Opening, Scope, start_share
-from pilotage.gate.families import Bursts, Family, Part, inside
+from pilotage.gate.families import Bursts, Family, Part
 from pilotage.gate.grids import Grid
-from pilotage.gate.seeding import ENOUGH_PAST, divided, seed_of
+from pilotage.gate.seeding import base_rates, divided, seed_of
 from pilotage.gate.tallies import tally
 
 CLOSES_AT: Final = 5
-_LEANS: Final = 20  # a stratum with fewer past trials borrows the others' rate for the rest
 _DECIMALS: Final = 1e6
 
 
@@ -169,11 +168,11 @@ class ExactTest:
     def _close(self, state: ExactState, index: int, block: Counts, past: Counts) -> ExactState:
         part, held = self.parts[index], state.scopes[index]
         known = past.at(part.teachers) + state.seed.at(part.seeds)
-        base = _base_rates(known)
+        base = base_rates(known)
         bets = [(base, block)]
         if base is None and self.family.needs_past:
             draws = divided(block, part.teachers, f"{self.question}/{self.scopes[index].name}/{held.blocks}")
-            bets = [(_base_rates(known + taught), rest) for taught, rest in draws]
+            bets = [(base_rates(known + taught), rest) for taught, rest in draws]
         gains = {
             side: self._gains(part, bets, self.family.stakes(state.scale, side), side, state.bursts)
             for side in ((1, -1) if index == 0 else (-1,))
@@ -209,19 +208,6 @@ class ExactTest:
         return [
             mix.pending.at([places[stratum] for stratum in part.strata if stratum in places]) for part in self.parts[1:]
         ]
-
-
-def _base_rates(past: Counts) -> list[float] | None:
-    """Rates the strata had before this block; thin strata lean on the others. None: too little past to bet on."""
-    hits, trials = sum(past.s), sum(past.n)
-    if trials < ENOUGH_PAST:
-        return None
-    overall = (hits + 0.5) / (trials + 1)
-    rates = []
-    for s, n in zip(past.s, past.n, strict=True):
-        lean = max(0, _LEANS - n)
-        rates.append(inside((s + lean * overall + 0.5) / (n + lean + 1)))
-    return rates
 
 
 def _encode_scope(scope: ScopeState, part: Counts | None) -> dict[str, Any]:

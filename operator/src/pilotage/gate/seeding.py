@@ -21,12 +21,13 @@ from pilotage.gate.arm import ArmCounts
 from pilotage.gate.counts import Counts
 from pilotage.gate.dispersion import bursts_of
 from pilotage.gate.engine import History, Scope
-from pilotage.gate.families import Bursts, Contrast, Family
+from pilotage.gate.families import Bursts, Contrast, Family, inside
 from pilotage.gate.grids import floor_scale, margin_scale
 from pilotage.gate.jaccard import Jaccard
 from pilotage.gate.tallies import Row, Rows
 
-ENOUGH_PAST: Final = 10  # an error of the base rate cancels to first order; statistics.md waits for 20
+_ENOUGH_PAST: Final = 10  # an error of the base rate cancels to first order; statistics.md waits for 20
+_LEANS: Final = 20  # a stratum with fewer past trials borrows the others' rate for the rest
 _PAIRS_OF_DRAWS: Final = 16
 _HISTORY_CAP: Final = 500  # trials per stratum: more would keep an old base rate alive for too long
 
@@ -64,6 +65,19 @@ def _bursts(rows: Rows, clusters: Sequence[str], history: History) -> Bursts:
         return Bursts()
     blocks = [[rows.arm(counts) for counts in history.get(name, ())] for name in clusters]
     return bursts_of([[(hits, hits + misses) for hits, misses in cluster] for cluster in blocks])
+
+
+def base_rates(past: Counts) -> list[float] | None:
+    """Rates the strata had before this block; thin strata lean on the others. None: too little past to bet on."""
+    hits, trials = sum(past.s), sum(past.n)
+    if trials < _ENOUGH_PAST:
+        return None
+    overall = (hits + 0.5) / (trials + 1)
+    rates = []
+    for s, n in zip(past.s, past.n, strict=True):
+        lean = max(0, _LEANS - n)
+        rates.append(inside((s + lean * overall + 0.5) / (n + lean + 1)))
+    return rates
 
 
 def divided(block: Counts, teachers: Sequence[int], seed: str) -> list[tuple[Counts, Counts]]:
