@@ -16,19 +16,22 @@ from pathlib import Path
 
 import pytest
 
+from pilotage_server.feedback import KeyRing, open_token
+from pilotage_server.feedback.token import Token
 from support.polling import eventually
 from support.serving import SERVER, Keys, Server, free_ports, running_server
 
 INFER, FEEDBACK = "/v2/models/digits/infer", "/v2/models/digits/feedback"
+QUALITY = "/v2/models/digits/quality"
 
 
 @contextmanager
 def running_collector(
     folder: Path, feedback_keys: Path, port: int, admin_port: int
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `pilotage-server collect` with a label delay of a second."""
+    """Start `pilotage-server collect` with a label delay of five seconds."""
     config = folder / "collector.json"
-    config.write_text(json.dumps({"model": "digits", "namespace": "models", "cluster": "aws", "labelDelaySeconds": 1}))
+    config.write_text(json.dumps({"model": "digits", "namespace": "models", "cluster": "aws", "labelDelaySeconds": 5}))
     command = [str(SERVER), "collect", "--config", str(config), "--data", str(folder / "data")]
     command += ["--key-dir", str(feedback_keys), "--port", str(port), "--admin-port", str(admin_port)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=dict(os.environ))
@@ -117,7 +120,45 @@ def test_labels_are_counted_once_against_what_was_predicted(
         assert accepted == ["accepted"] * 60
         assert repeated == ["duplicate"] * 60
         expected = Counter(cell for _, cell in predicted)
-        eventually(lambda: matured(ports[1]) == expected, 15)
+        eventually(lambda: matured(ports[1]) == expected, 25)
+
+        eventually(lambda: counted_rows(server) == 60, 10)
+        told = server.request("GET", QUALITY).body
+        (counts,) = told["revisions"].values()
+        cells = {(actual, predicted): n for actual, row in counts["matured"].items() for predicted, n in row.items()}
+        assert {cell: n for cell, n in cells.items() if n} == expected
+        assert counts["loss"]["count"] == 60
+        assert 0 < counts["loss"]["sum"] < 60 * 6_907_755
+    # One gate row per request: the orphan's and the sixty.
+    assert summed(server, "model_gate_rows_total") == summed(server, "model_confidence_bins_total") == 61
+    assert summed(server, "model_feature_bins_total") == 61 * 20
+
+
+def test_audited_requests_say_so_and_slices_are_kept_only_if_the_bundle_lists_them(
+    digits: Path, keys: Keys, feedback_keys: Path
+) -> None:
+    env = {"PILOTAGE_CLUSTER": "aws", "PILOTAGE_AUDIT_RATE": "1"}
+    trust = ("--bundle-key-dir", str(keys.public_dir), "--feedback-key-dir", str(feedback_keys))
+    tensor = {"name": "input", "datatype": "FP64", "shape": [1, 64], "data": [0.0] * 64}
+    with running_server(digits / "oci", *trust, env=env) as running:
+        answer = running.request("POST", INFER, {"inputs": [tensor], "parameters": {"region": "eu"}}).body
+
+    token = open_token(answer["parameters"]["feedback_token"], KeyRing(feedback_keys))
+    assert answer["parameters"]["audit"] is True
+    assert isinstance(token, Token)
+    assert (token.audit, token.slices, len(token.probabilities)) == (True, b"", 1)
+
+
+def counted_rows(server: Server) -> int:
+    """Rows the collector has counted, told by the server."""
+    answer = server.request("GET", QUALITY)
+    return sum(one["countedRows"] for one in answer.body["revisions"].values()) if answer.status == 200 else -1
+
+
+def summed(server: Server, name: str) -> float:
+    """Every sample of a server's counter, added up."""
+    lines = server.request("GET", "/metrics", admin=True).body.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
 
 def test_a_server_leaves_cleanly_while_its_collector_is_away(server: Server) -> None:
