@@ -91,11 +91,10 @@ def test_durations_are_written_as_in_kubernetes():
         ),
         (
             {"counts": {"tp": "x"}},
-            "spec.gates[0].counts: these are not the counters that are needed; name {fn, fp, tn, tp} or "
-            "{successes, trials}, each a selector",
+            "spec.gates[0].counts: these are not the counters that are needed; name {fn, fp, tn, tp}, each a selector",
         ),
         (
-            {"counts": {"successes": "ok{rev='$revision'}", "trials": "all"}},
+            {"metric": "latency", "counts": {"successes": "ok{rev='$revision'}", "trials": "all"}},
             "spec.gates[0].counts.trials: write a PromQL selector with $revision where the revision's name stands",
         ),
         (

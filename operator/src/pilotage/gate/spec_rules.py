@@ -80,8 +80,8 @@ def roles_of(metric: Metric) -> tuple[frozenset[str], ...]:
     """Which counters of a foreign exporter the metric can be counted from."""
     if metric in (Metric.ERROR_RATE, Metric.LATENCY):
         return (PROPORTION_ROLES,)
-    if metric in _FROM_CONFUSION and metric is not Metric.EXPECTED_COST:
-        return (CONFUSION_ROLES, PROPORTION_ROLES)
+    if metric in _FROM_CONFUSION:
+        return (CONFUSION_ROLES,)
     return ()
 
 
