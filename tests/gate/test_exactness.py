@@ -344,3 +344,30 @@ def test_any_number_of_starts_weighs_at_most_one():
     for start in range(2, 100):
         state = test.turn(state, Look(added={}, before={}, turned={}), start)
     assert 0.99 < exp(test.log_e_fail(state, 0)) <= 1
+
+
+@pytest.mark.parametrize("looks", [(10,), (5, 5), (3, 4, 3), (1,) * 10, (1, 9)], ids=str)
+def test_however_often_anyone_looks_a_high_score_stays_as_rare(looks):
+    """Every outcome of ten labels on the boundary: the e-value's mean is at most 1, and it ever reaches 2 at most every
+    other time (Ville), whether the labels come one by one or all at once."""
+    test, rate = a_test(metric="accuracy", floor=0.7), 0.7
+    reached = {1: 0.0, -1: 0.0}
+
+    def walk(state: ExactState, seen: Arms, left: tuple[int, ...], chance: float, best: tuple[float, float]) -> float:
+        passing, failing = exp(test.log_e_pass(state)), exp(test.log_e_fail(state, 0)) / start_share(1)
+        best = (max(best[0], passing), max(best[1], failing))
+        if not left:
+            reached[1] += chance * (best[0] >= 2)
+            reached[-1] += chance * (best[1] >= 2)
+            return chance * passing
+        total = 0.0
+        for hits, likely in enumerate(binomial(rate, left[0])):
+            added = labels((hits, left[0]), (0, 0))
+            look = Look(added=added, before=seen, turned={})
+            total += walk(test.absorb(state, look), look.after, left[1:], chance * likely, best)
+        return total
+
+    history = {"aws": [ArmCounts(confusion={"a": {"a": 95, "b": 5}})]}  # a long way off: the bets are bold
+    assert walk(test.opened(Opening(history=history)), {}, looks, 1.0, (0.0, 0.0)) <= 1 + 1e-9
+    assert 0 < reached[1] <= 1 / 2
+    assert 0 < reached[-1] <= 1 / 2
