@@ -26,6 +26,7 @@ import orjson
 from pilotage_server.feedback import (
     CollectorAddress,
     Feedback,
+    FeedbackSettings,
     Identity,
     Issuer,
     KeyRing,
@@ -150,7 +151,8 @@ async def main(items: int, delay_s: float) -> None:
         for case, microseconds in token_times(ring).items():
             print(f"{case:>24}: {microseconds:5.1f} µs")
         async with collector(folder) as (port, pid):
-            feedback = open_feedback(IDENTITY, ring, CollectorAddress(host="127.0.0.1", port=port))
+            address = CollectorAddress(host="127.0.0.1", port=port)
+            feedback = open_feedback(IDENTITY, ring, address, settings=FeedbackSettings(rate=0))
             running = asyncio.create_task(feedback.run())
             await feedback.registration.registered.wait()
             for per_request, at_once, share in ((500, 4, 1), (20, 16, 1), (1, 64, 5)):

@@ -22,6 +22,7 @@ from pilotage_server.feedback.wire import (
     write_announcement,
     write_delivery,
 )
+from pilotage_server.quality.slices import Slice
 from support.feedback import Clock, a_collector, a_delivery, an_announcement, an_item, key_dir
 
 NOW = 1_800_000_000_000
@@ -64,6 +65,42 @@ def test_a_message_altered_anywhere_is_not_ours(ring, path, body, headers):
         check_seal(ring, path, seal(ring, LABELS_PATH, b"body", NOW) | headers, body, NOW)
 
 
+def test_labels_travel_in_the_first_form_unless_there_is_more_to_tell():
+    """So pods and collectors of two versions understand each other as long as no token brings anything new."""
+    plain, full = an_item(issued_ms=1), an_item(issued_ms=1, audit=True, probabilities=(0.2, 0.3, 0.5), slices=b"\1")
+    written = orjson.loads(write_delivery(a_delivery(plain, full)))["items"]
+
+    assert [len(row) for row in written] == [7, 11]
+    assert read_delivery(write_delivery(a_delivery(plain, full))).items == (plain, full)
+
+
+def test_an_announcement_names_slices_and_costs_only_where_there_are_some():
+    slices, costs = (Slice(name="region", values=("eu", "us")),), ((0, 1, 2), (1, 0, 2), (1, 2, 0))
+    full = an_announcement(slices=slices, costs=costs)
+
+    assert set(orjson.loads(write_announcement(an_announcement()))) == {"model", "revision", "classes"}
+    assert read_announcement(write_announcement(full)) == full
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("slices", [["a", ["x"]]] * 5, "at most 4 of 20 values"),
+        ("slices", [["a", list("abcdefghijklmnopqrstu")]], "at most 4 of 20 values"),
+        ("slices", [["a"]], "a list of name and values"),
+        ("slices", [["a" * 129, []]], "at most 128 characters"),
+        ("costs", [[0, 1], [1, 0]], "3 lists of 3 numbers"),
+        ("costs", [[0, 1, -1]] * 3, "numbers from 0 to 1e12"),
+        ("costs", [[0, 1, True]] * 3, "numbers from 0 to 1e12"),
+    ],
+)
+def test_slices_and_costs_that_would_cost_too_much_or_mean_nothing_are_refused(field, value, says):
+    message = orjson.loads(write_announcement(an_announcement())) | {field: value}
+
+    with pytest.raises(Incomprehensible, match=says):
+        read_announcement(orjson.dumps(message))
+
+
 def test_messages_say_again_what_was_written():
     delivery = a_delivery(an_item(issued_ms=5, nonce=2**64 - 1, label="größe"), an_item(issued_ms=6))
 
@@ -73,7 +110,18 @@ def test_messages_say_again_what_was_written():
 
 @pytest.mark.parametrize("label", ["\0" * 128, "\U0001f431" * 128], ids=["escaped", "wide"])
 def test_the_largest_message_a_pod_may_send_fits_the_collectors_limit(label):
-    item = an_item(issued_ms=2**63, nonce=2**64 - 1, rows=65_535, row=65_534, revision="r" * 63, label=label)
+    item = an_item(
+        issued_ms=2**53 - 1,
+        nonce=2**64 - 1,
+        rows=65_535,
+        row=65_534,
+        revision="r" * 63,
+        label=label,
+        audit=True,
+        probabilities=[0.01] * 100,
+        request=b"r" * 8,
+        slices=b"\1\2\3\4",
+    )
 
     assert len(write_delivery(a_delivery(*[item] * MAX_MESSAGE_ITEMS))) < MAX_MESSAGE_BYTES
 
