@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def a_credit_file(path: Path, rows: int = 240, **extra: Sequence[Any]) -> Path:
+def a_credit_file(path: Path, rows: int = 240, **extra: Any) -> Path:
     """A CSV with two numbers (one with gaps), a category and a target `defaulted`; `extra` adds columns."""
     rng = np.random.default_rng(5)
     income, debt = rng.normal(50, 12, rows).round(2), rng.normal(20, 8, rows).round(2)
     job = rng.choice(["clerk", "driver", "nurse"], rows)
     risk = 0.09 * (debt - 20) - 0.07 * (income - 50) + (job == "driver") * 1.2 + rng.normal(0, 0.8, rows)
-    columns: dict[str, Sequence[Any]] = {
+    columns: dict[str, Any] = {
         "income": [("" if i % 17 == 0 else value) for i, value in enumerate(income)],
         "debt": list(debt),
         "job": list(job),
@@ -26,7 +26,7 @@ def a_credit_file(path: Path, rows: int = 240, **extra: Sequence[Any]) -> Path:
     return write_csv(path, columns)
 
 
-def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
+def write_csv(path: Path, columns: Mapping[str, Any]) -> Path:
     """Write columns under their headings."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

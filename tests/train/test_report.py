@@ -24,7 +24,8 @@ VOID = {"meta", "line", "circle", "rect", "polyline", "br"}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("credit")
-    path = a_credit_file(folder / "credit.csv", **{"a<b>&c": [i % 5 + (i % 3) / 7 for i in range(240)]})
+    odd_name: dict[str, Any] = {"a<b>&c": [i % 5 + (i % 3) / 7 for i in range(240)]}
+    path = a_credit_file(folder / "credit.csv", **odd_name)
     config = a_credit_config(
         path,
         description="Who <pays> back?",

@@ -137,6 +137,16 @@ def _interpretation(found: Mapping[str, Any], classes: Sequence[str]) -> str:
             f"{interval_chart('permutation importance', bars, low=0.0)}<p class=soft>Rise of log loss when a column is "
             "shuffled: what the model uses, not what causes what. Columns that tell the same share the credit.</p>"
         )
+    shapley = found.get("shap", [])[:12]
+    if shapley:
+        bars = [
+            Bar(label=one["feature"], value=one["mean"], low=0.0, high=one["mean"], note=f"{one['mean']:.3f}")
+            for one in shapley
+        ]
+        parts.append(
+            f"<h3>Mean share in an answer (SHAP)</h3>{interval_chart('mean absolute SHAP value', bars, low=0.0)}"
+            "<p class=soft>By how much of a probability a feature moves the answer, on average.</p>"
+        )
     charts = [_dependence(one, classes) for one in found["partialDependence"]]
     if charts:
         parts.append(f'<h3>How its answer moves</h3><div class="pair">{"".join(charts)}</div>')
