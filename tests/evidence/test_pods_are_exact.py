@@ -89,6 +89,40 @@ async def test_consecutive_spans_count_every_row_once_whatever_happens_to_the_po
     assert rows(whole.within((edges[0], edges[-1]), CANARY, Counts())) == expected
 
 
+async def test_calm_pods_are_summed_by_prometheus_and_restless_ones_are_read_sample_by_sample(
+    prometheus: Prometheus, model: str
+):
+    truth, asked = no_truth_yet(), []
+    pods = [a_pod(prometheus, model, CANARY, truth, name) for name in ("one", "two", "gone")]
+
+    async def noted(cluster: str, expression: str, at: float | None) -> bytes:
+        asked.append(expression)
+        return await prometheus.fetch(cluster, expression, at)
+
+    async def read(start: float) -> int:
+        asked.clear()
+        end = time.time()
+        served = await read_served(Asking(query=a_query(model, served=True), fetch=noted), start, end)
+        return rows(served.within((start, end), CANARY, Counts()))["a"]
+
+    start = time.time()
+    for pod in pods:
+        pod.count(ROWS, 5, predicted="a")
+    prometheus.exporter.scraped()
+    pods.pop().dies()
+    prometheus.exporter.scraped()
+    calm, sums = await read(start), list(asked)
+    pods[0].restarts()
+    prometheus.exporter.scraped()
+    pods[0].count(ROWS, 2, predicted="a")
+    prometheus.exporter.scraped()
+    restless, samples = await read(start), list(asked)
+
+    assert (calm, restless) == (15, 17)
+    assert not any(expression.startswith("{") for expression in sums), "no raw samples"
+    assert any(expression.startswith("{") for expression in samples)
+
+
 async def test_errors_latencies_inputs_and_confidence_arrive_in_their_places(prometheus: Prometheus, model: str):
     truth = no_truth_yet()
     start = time.time()

@@ -239,6 +239,15 @@ def _pod_samples(promql: str, selector: str, scrapes: list[Scrape], at: float) -
             for counter, value in scrape.pods.items():
                 if counter.metric in metrics[1].split("|") and counter.revision in revisions[1].split("|"):
                     found.setdefault(counter, []).append([scrape.at, str(value)])
+    if "resets(" in promql:
+        return "vector", [
+            {"metric": {"counter": name}, "value": [at, n]} for name, n in (("resets", "0"), ("scrapers", "1"))
+        ]
+    if promql.startswith("sum by"):
+        return "vector", [
+            {"metric": {"revision": counter.revision, counter.label: counter.value}, "value": [at, values[-1][1]]}
+            for counter, values in found.items()
+        ]
     if promql.startswith("last_over_time("):
         return "vector", [{"metric": _labels(c, ()), "value": [at, v[-1][1]]} for c, v in found.items()]
     return "matrix", [{"metric": _labels(c, ("__name__",)), "values": values} for c, values in found.items()]

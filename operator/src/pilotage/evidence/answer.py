@@ -120,7 +120,7 @@ async def _baseline(asking: Asking, query: BaselineQuery, now: float) -> Baselin
     last = await counters_at(asking, end, end - start + LOOKBACK_S)
     expression = promql.increase(promql.ROWS, query.served_window_s, **asking.labels)
     rows = await asking.at(expression, end)
-    served = await read_served(asking, start, end)
+    served = await read_served(asking, start, end, in_parts=True)
     foreign = await read_foreign(asking, lambda _: (start, end))
     history = served.within((start, end), query.stable, increments(first, last, query.stable))
     step = (end - start) / PARTS

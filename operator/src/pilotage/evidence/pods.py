@@ -13,26 +13,43 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from pilotage.evidence.errors import PastChanged
 from pilotage.evidence.promql import NAME, Series
 
 Sample = tuple[float, float]
+Span = tuple[float, float]
 Labels = frozenset[tuple[str, str]]
 
 _OF_A_SCRAPER = frozenset({"replica", "prometheus_replica", "__replica__", "prometheus", "receive_replica"})
 """Labels by which two scrapers of one process are usually told apart."""
-_OF_A_PROCESS = ("namespace", "pod", "container")
+OF_A_PROCESS = ("namespace", "pod", "container")
+EARLIER_S = 3600.0
+"""A counter that was not scraped for so long, and is back, may have been counting before it seemed to be born."""
 RACE_S = 1.0
 """Two scrapes of one process so close together may arrive in either order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One counter of one process: its labels, its samples, and its value before the first of them."""
+
+    labels: Mapping[str, str]
+    samples: tuple[Sample, ...]
+    born: float = 0.0
+
+    def grown(self, span: Span) -> int:
+        """What it counted in a span of time."""
+        return whole(growth(self.samples, *span, born=self.born), self.labels)
 
 
 def of_ours(own: Mapping[str, tuple[str, ...]]) -> Callable[[Mapping[str, str]], Labels]:
     """Which process and counter a series of our servers belongs to: its pod and the metric's own labels."""
 
     def identity(labels: Mapping[str, str]) -> Labels:
-        process = _OF_A_PROCESS if labels.get("pod") else ("job", "instance")
+        process = OF_A_PROCESS if labels.get("pod") else ("job", "instance")
         names = (NAME, "revision", *own.get(labels.get(NAME, ""), ()), *process)
         return frozenset((name, labels[name]) for name in names if name in labels)
 

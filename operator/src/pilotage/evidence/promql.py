@@ -87,6 +87,21 @@ def last_within(selected: str, range_s: float) -> str:
     return f"last_over_time({within(selected, range_s)})"
 
 
+def folded(selected: str, process: Iterable[str], by: Iterable[str], range_s: float) -> str:
+    """Sums of last values over processes, each read once whoever scrapes it."""
+    return f"sum by ({','.join(by)}) (max by ({','.join(process)}) ({last_within(selected, range_s)}))"
+
+
+def resets(selected: str, range_s: float) -> str:
+    """How often any of the selected counters has begun anew."""
+    return f"sum(resets({within(selected, range_s)}))"
+
+
+def scrapers(selected: str, process: Iterable[str], range_s: float) -> str:
+    """How many series there are at most of one process' counter."""
+    return f"max(count by ({','.join(process)}) ({last_within(selected, range_s)}))"
+
+
 def live_values(metric: str, by: Iterable[str], **labels: str) -> str:
     """Each counter as it stands in series that are still being scraped."""
     return f"max by ({','.join(by)}) ({selector(metric, **labels)})"

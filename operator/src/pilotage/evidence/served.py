@@ -1,7 +1,8 @@
 """What server pods, and other people's exporters, counted between two times: rows, errors, latencies, bins.
 
-Their counters have no ledger, so raw samples are read with everything that can happen to a pod (`evidence.pods`), in
-one query for all counters of ours that are needed. Times are those at which requests were made.
+Their counters have no ledger. Sums are enough while nothing happens to a pod (`evidence.calm`); else raw samples are
+read with everything that can happen to one (`evidence.pods`), in one query for all counters of ours that are needed.
+Times are those at which requests were made.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from typing import TypeVar
 
 from pilotage.evidence import promql
 from pilotage.evidence.asking import Asking
+from pilotage.evidence.calm import calm_lines
 from pilotage.evidence.collector import LOOKBACK_S
 from pilotage.evidence.errors import NoSeries, PastChanged
-from pilotage.evidence.pods import Labels, Sample, growth, of_others, of_ours, processes, whole
+from pilotage.evidence.pods import EARLIER_S, Labels, Line, Span, of_others, of_ours, processes
 from pilotage.evidence.promql import Series
 from pilotage.evidence.reading import Counts, Foreign, Needs
 
-EARLIER_S = 3600.0
-"""A counter that was not scraped for so long, and is back, may have been counting before it seemed to be born."""
 CONFIDENCE_BUCKETS = 20
 _OWN: Mapping[str, tuple[str, ...]] = {
     promql.SERVED: ("predicted",),
@@ -31,21 +31,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
 }
 _EVERYTHING = "+Inf"
 
-Span = tuple[float, float]
 _Key = TypeVar("_Key", str, int)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One counter of one process: its labels, its samples, and its value before the first of them."""
-
-    labels: Mapping[str, str]
-    samples: tuple[Sample, ...]
-    born: float = 0.0
-
-    def grown(self, span: Span) -> int:
-        """What it counted in a span of time."""
-        return whole(growth(self.samples, *span, born=self.born), self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +93,8 @@ class _Sums:
                 _plus(self.confidence, _index(labels, "bucket"), count)
 
 
-async def read_served(asking: Asking, start: float, end: float) -> Served:
-    """The lines of everything that is needed of our pods, from a little before `start` to `end`."""
+async def read_served(asking: Asking, start: float, end: float, *, in_parts: bool = False) -> Served:
+    """The lines of everything that is needed of our pods in (start, end]; `in_parts`: for spans inside as well."""
     needs = asking.query.needs
     metrics = [metric for metric, needed in _metrics(needs).items() if needed]
     if not metrics:
@@ -117,7 +103,10 @@ async def read_served(asking: Asking, start: float, end: float) -> Served:
     edges = await _edges(asking, needs.within, revisions, end) if needs.within else {}
     chosen = {"le": "|".join(("", promql.one_of((*sorted(set(edges.values())), _EVERYTHING))))} if edges else {}
     labels = {**asking.labels, "revision": revisions, **chosen}
-    lines = await _lines(asking, promql.selector(metrics, **labels), metrics, of_ours(_OWN), start, end)
+    selected, own = promql.selector(metrics, **labels), {metric: _OWN[metric] for metric in metrics}
+    lines = None if in_parts else await calm_lines(asking, selected, own, start, end)
+    if lines is None:
+        lines = await _lines(asking, selected, metrics, of_ours(_OWN), start, end)
     by_revision = {
         revision: [line for line in lines if line.labels.get("revision") == revision] for revision in asking.revisions
     }
