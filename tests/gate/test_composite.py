@@ -228,7 +228,8 @@ def test_a_split_that_moves_by_itself_begins_another_stratum():
         course.sees({"aws": {"canary": labels(rng, 100, 0.90), "stable": labels(rng, 100, 0.98)}})
     assert course.state.base is not None
     assert course.state.settled.information > 0
-    assert course.passing < 0 < course.failing()
+    assert course.passing < 0
+    assert course.state.passing.estimate < 0
     course.turns()
     assert course.state.base is None
 
@@ -359,7 +360,10 @@ def test_an_interval_agrees_with_the_evidence_and_shows_the_estimate():
     assert 0.85 < found.lower < found.estimate < found.upper < 0.97
     canary, stable = (([(1.0, course.before["aws"][arm])]) for arm in ("canary", "stable"))
     pooled = pooled_difference(gate, CLASSES, canary, stable, alpha=0.05, beta=0.05)
-    assert pooled == weighed_difference(gate, course.test, course.turns().state, alpha=0.05, beta=0.05)
+    apart = weighed_difference(gate, course.test, course.turns().state, alpha=0.05, beta=0.05)
+    assert pooled.estimate == pytest.approx(apart.estimate)
+    assert apart.lower <= pooled.lower + 1e-6  # bursts, if any, widen
+    assert apart.upper >= pooled.upper - 1e-6
 
 
 def test_the_interval_of_a_loss_stands_in_its_own_sign():

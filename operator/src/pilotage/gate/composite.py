@@ -5,7 +5,8 @@ through the same times in the same proportion, so a drifting base rate cancels; 
 the frozen shares; strata are never pooled, their evidence adds up. A canary against a fixed value is compared with
 nothing, so its pass side reads all strata as one. A stratum is weighed anew when it has grown by five labels and one
 part in 64 (a rule on numbers of labels only), and two numbers per side are kept of it. One that never ripens says
-nothing. Knows no gate, no threshold and no clock. Source: statistics.md §3, §5.3.
+nothing. Labels that come in bursts say less than independent ones: ``spread`` sees by how much.
+Knows no gate, no threshold and no clock. Source: statistics.md §3, §5.3, §6.3.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,7 +60,7 @@ class CompositeTest:
         starts = joined((float("-inf"),) * len(grid(scale, self.reach, passing=False)), start_share(1))
         return CompositeState(
             scale=scale,
-            settled=NOTHING_WEIGHED if earlier is None else earlier.settled + earlier.standing,
+            settled=NOTHING_WEIGHED if earlier is None else earlier.passing,
             fails=(FailSide(starts=starts),) * len(self.scopes),
         )
 
@@ -88,12 +89,12 @@ class CompositeTest:
 
     def log_e_pass(self, state: CompositeState) -> float:
         """Log e-value against "the gate is violated"."""
-        return log_e_pass(state.settled + state.standing, self.effects(state, passing=True))
+        return log_e_pass(state.passing, self.effects(state, passing=True))
 
     def log_e_fail(self, state: CompositeState, scope: int) -> float:
         """Log of the weighted sum over starts of the e-values against "the gate is kept"."""
         fail = state.fails[scope]
-        return log_e_fail(fail.starts, fail.standing, self.effects(state, passing=False))
+        return log_e_fail(fail.starts, fail.standing.thinned(state.spread.factor), self.effects(state, passing=False))
 
     def bets(self, state: CompositeState) -> int:
         """Weighings so far."""
@@ -133,8 +134,14 @@ class CompositeTest:
             for fail, distances in zip(state.fails, found, strict=True)
         )
         passes = everything is not None
+        mix, stood = found[0], state.fails[0].standing
+        spread = state.spread
+        if mix is not None:
+            counted = state.labels if stood.information else 0
+            spread = spread.after(mix.forgiving, total, before=stood.estimate, counted=counted)
         return replace(
             state,
+            spread=spread,
             standing=state.standing if everything is None else Weighed.of(everything.cautious),
             fails=fails,
             labels=total,
@@ -144,10 +151,13 @@ class CompositeTest:
 
     def _closed(self, state: CompositeState) -> CompositeState:
         """The stratum has ended: what stands is settled, and the next one starts from nothing."""
-        effects = self.effects(state, passing=False)
+        effects, factor = self.effects(state, passing=False), state.spread.factor
         after = replace(
             state,
-            fails=tuple(FailSide(starts=multiplied(fail.starts, fail.standing, effects)) for fail in state.fails),
+            fails=tuple(
+                FailSide(starts=multiplied(fail.starts, fail.standing.thinned(factor), effects)) for fail in state.fails
+            ),
+            spread=state.spread.paused,
             shown=state.shown + state.fails[0].standing,
             labels=0,
             split=NOTHING_SPLIT,

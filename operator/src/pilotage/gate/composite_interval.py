@@ -46,9 +46,8 @@ def weighed_difference(
 
     The lower end counts what an earlier attempt has shown, as the verdict does.
     """
-    shown, passing = state.shown + state.fails[0].standing, state.settled + state.standing
     effects = test.effects(state, passing=True), test.effects(state, passing=False)
-    return _difference(gate, test, shown, passing, effects, alpha=alpha, beta=beta)
+    return _difference(gate, test, state.comparing, state.passing, effects, alpha=alpha, beta=beta)
 
 
 def pooled_difference(

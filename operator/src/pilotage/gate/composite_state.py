@@ -11,6 +11,7 @@ from pilotage.gate.gaussian import NOTHING_WEIGHED, Weighed
 from pilotage.gate.packing import pack, unpack
 from pilotage.gate.smooth import Numbers
 from pilotage.gate.split import NOTHING_SPLIT, Split
+from pilotage.gate.spread import NO_SPREAD, Spread
 
 Sums = Mapping[str, Mapping[str, Numbers]]
 """``{arm: {cluster: numbers}}``"""
@@ -32,6 +33,7 @@ class CompositeState:
     way as last weighed, when it had ``labels`` of all arms. ``shown``: closed strata as the fail side's mix saw them,
     for the difference to show. ``bets``: weighings; ``step_bets``: those of the pass side since the weight changed.
     ``base``: the sums where the stratum began, if it began because the split moved by itself; ``split`` watches that.
+    ``spread``: how bursty the labels are.
     """
 
     scale: float
@@ -44,6 +46,17 @@ class CompositeState:
     step_bets: int = 0
     base: Sums | None = None
     split: Split = NOTHING_SPLIT
+    spread: Spread = NO_SPREAD
+
+    @property
+    def passing(self) -> Weighed:
+        """All that the pass side has weighed, for what its labels are worth."""
+        return (self.settled + self.standing).thinned(self.spread.factor)
+
+    @property
+    def comparing(self) -> Weighed:
+        """All strata of this attempt as the fail side's mix sees them, for what their labels are worth."""
+        return (self.shown + self.fails[0].standing).thinned(self.spread.factor)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; what is not there is left out."""
@@ -55,6 +68,8 @@ class CompositeState:
             "fails": [[*fail.standing.to_pair(), *fail.starts] for fail in self.fails],
             "counts": [self.labels, self.bets, self.step_bets],
         }
+        if self.spread != NO_SPREAD:
+            raw["spread"] = self.spread.to_list()
         if self.split.before:
             raw["split"] = self.split.to_list()
         if self.base is not None:
@@ -81,4 +96,5 @@ class CompositeState:
             if base is None
             else {arm: {name: unpack(packed) for name, packed in sums.items()} for arm, sums in base.items()},
             split=Split.from_list(raw.get("split", ())),
+            spread=Spread.from_list(raw["spread"]) if "spread" in raw else NO_SPREAD,
         )

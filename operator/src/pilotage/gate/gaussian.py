@@ -54,6 +54,20 @@ class Weighed:
             information=float(format(self.information + other.information, _DIGITS)),
         )
 
+    @property
+    def estimate(self) -> float:
+        """Distance to the boundary; 0 before anything is weighed."""
+        return self.distance / self.information if self.information else 0.0
+
+    def thinned(self, factor: float) -> "Weighed":
+        """The same evidence from labels that are worth that much less."""
+        if factor == 1.0:
+            return self
+        return Weighed(
+            distance=float(format(self.distance / factor, _DIGITS)),
+            information=float(format(self.information / factor, _DIGITS)),
+        )
+
     def log_ratio(self, effect: float) -> float:
         """Of "``effect`` above the boundary" against "on it"; a negative effect is one below."""
         return effect * self.distance - effect * effect * self.information / 2
