@@ -11,7 +11,7 @@ from sklearn import metrics as oracle
 from pilotage_server.train.evaluate import counts as of
 from pilotage_server.train.evaluate.metrics import Answers, evaluate
 from pilotage_server.train.evaluate.ranking import aucs
-from pilotage_server.train.evaluate.resample import draw_weights
+from pilotage_server.train.evaluate.resample import area_interval, draw_weights
 
 
 def some_answers(classes: int, rows: int = 400, seed: int = 0, rounded: bool = False) -> Answers:
@@ -123,3 +123,13 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 
     # 60 draws at 95 %: fewer than 52 or all 60 for five metrics at once would be a surprise of 1 in 1,000 each.
     assert all(count >= 52 for count in hits.values()), hits
+
+
+def test_an_area_keeps_inside_its_range_and_is_percentiles_at_the_edge() -> None:
+    rng = np.random.default_rng(1)
+    inside = area_interval(0.95, np.clip(rng.normal(0.96, 0.03, 500), 0, 1))
+    perfect = area_interval(1.0, np.ones(500))
+
+    assert 0.8 < inside["low"] < 0.95 < inside["high"] < 1.0
+    assert perfect == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert area_interval(float("nan"), np.full(5, np.nan))["value"] is None

