@@ -186,7 +186,7 @@ def test_refuses_a_folder_without_keys_and_a_key_that_is_none(tmp_path: Path) ->
         (Caps(file=1_000), r"model\.\w+: has \d+ bytes, more than 1000"),
         (Caps(signature=10), r"signature: has \d+ bytes, more than 10"),
         (Caps(total=2_000), r"bundle: has \d+ bytes, more than 2000"),
-        (Caps(files=2), r"bundle: holds 5 files, more than 2"),
+        (Caps(files=2), r"bundle: holds \d files, more than 2"),
     ],
     ids=["manifest", "file", "signature", "total", "count"],
 )

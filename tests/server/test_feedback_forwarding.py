@@ -255,7 +255,9 @@ async def test_all_cells_stand_at_zero_once_a_revision_is_registered(tmp_path, c
         assert not feedback.registration.registered.is_set()
         _, text = await collector.get("/metrics")
 
-    cells = [line for line in text.decode().splitlines() if line.startswith(("pilotage_matured", "model_confusion"))]
+    cells = [
+        line for line in text.decode().splitlines() if line.startswith(("pilotage_matured_labels", "model_confusion"))
+    ]
     assert len(cells) == 18
     assert all(line.endswith(" 0.0") for line in cells)
 
