@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 _CELLS = 4_000_000
 _Z = 1.959963984540054
+_FAR = 10.0
 
 
 def draw_weights(rows: int, draws: int, seed: int, groups: NDArray[np.int64] | None = None) -> Iterator[Floats]:
@@ -49,7 +50,8 @@ def area_interval(value: float, draws: Floats) -> dict[str, Any]:
     known = draws[~np.isnan(draws)]
     if math.isnan(value) or not 0.0 < value < 1.0 or not len(known):
         return interval(value, draws)
-    inside = np.clip(known, 1e-6, 1 - 1e-6)
+    # Draws that reach 1 have no log-odds: none may be further from it than a tenth of the value's own distance.
+    inside = np.clip(known, value / _FAR, 1 - (1 - value) / _FAR)
     half = _Z * float(np.std(np.log(inside / (1 - inside))))
     centre = math.log(value / (1 - value))
     low, high = (1 / (1 + math.exp(-edge)) for edge in (centre - half, centre + half))
