@@ -20,8 +20,8 @@ from pilotage.trials.traffic import Stream
 FOLDER = Path("docs/gate")
 SPAM, TEST_SET, COUNTS = (str(FOLDER / name) for name in ("spam.yaml", "test-set.json", "counts.jsonl"))
 PICTURES = {
-    "errors.svg": ("simulate", SPAM, "--confusion", TEST_SET, "--runs", "100", "--looks", "48"),
-    "chances.svg": ("plan", SPAM, "--confusion", TEST_SET, "--runs", "60", "--looks", "48"),
+    "errors.svg": ("simulate", SPAM, "--confusion", TEST_SET, "--runs", "60", "--looks", "24"),
+    "chances.svg": ("plan", SPAM, "--confusion", TEST_SET, "--runs", "40", "--looks", "24"),
     "evidence.svg": ("replay", SPAM, COUNTS),
 }
 _FINE = (0, 1)
