@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pilotage.gate import Analysis
 from pilotage.gate.arm import ArmCounts, Moments
 from pilotage.gate.composite import CompositeTest
 from pilotage.gate.composite_interval import metric_interval, pooled_difference, weighed_difference
@@ -114,7 +115,9 @@ def test_nothing_is_bet_before_anything_ripened(kind):
     course = Course(a_test(kind))
     assert course.passing == 0.0
     assert course.failing() == pytest.approx(log(start_share(1)), abs=1e-5)
+    opened = course.state
     course.sees(arms(np.random.default_rng(2), 12, 0.9, 0.9))
+    assert course.state is opened
     assert course.passing == 0.0
     assert course.failing() == pytest.approx(log(start_share(1)), abs=1e-5)
     assert course.test.bets(course.state) == 0
@@ -394,3 +397,38 @@ def test_too_few_labels_show_the_estimate_and_the_whole_span():
     assert (found.lower, found.upper) == (0.0, 1.0)
     assert found.estimate == estimate(gate, CLASSES, mix)
     assert metric_interval(gate, CLASSES, [(1.0, ArmCounts())], alpha=0.05, beta=0.05) is None
+
+
+def test_a_verdict_says_what_a_smooth_metric_waits_for():
+    analysis = Analysis.from_spec(
+        {"gates": [{"name": "g", "metric": "f1", "average": "macro", "floor": 0.8}], "analysis": {"minSamples": 0}}
+    )
+    table = {a: {a: 9} for a in CLASSES}
+    state = analysis.start(CLASSES, {"aws": 1.0})
+    state = analysis.update(state, {"at": 0, "clusters": {"aws": {"canary": {"confusion": table}}}})
+    verdict = analysis.verdict(state).gates["g"]
+    assert verdict.state == "InsufficientData"
+    assert "fewer than 10 matured labels of some class" in verdict.reason
+    assert (verdict.estimate, verdict.lower, verdict.upper) == (1.0, 0.0, 1.0)
+
+
+def test_a_boundary_canary_that_is_tried_again_and_again_keeps_one_alpha():
+    analysis = Analysis.from_spec(
+        {"gates": [{"name": "g", "metric": "f1", "average": "macro", "margin": 0.05}], "analysis": {"minSamples": 0}}
+    )
+    passed, runs = 0, 25
+    for run in range(runs):
+        rng, state, verdict = np.random.default_rng((40, run)), None, None
+        for look in range(20):
+            if look % 5 == 0 and verdict != "Pass":
+                state = analysis.start(CLASSES, {"aws": 1.0}, resume=state)
+            block = {
+                arm: {"confusion": labels(rng, n, right).confusion}
+                for arm, n, right in (("canary", 60, 0.90), ("stable", 120, 0.95))
+            }
+            state = analysis.update(state, {"at": 60.0 * look, "clusters": {"aws": block}})
+            verdict = analysis.verdict(state).state
+            if verdict == "Pass":
+                passed += 1
+                break
+    assert passed / runs <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)

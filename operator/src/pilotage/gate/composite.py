@@ -73,8 +73,10 @@ class CompositeTest:
         total = sum(labels.values())
         if total - state.labels < max(_LEAST_GROWTH, state.labels // _GROWTH):
             return state
-        state = self._weighed(state, look, stratum, total)
-        return self._recut(state, look, stratum) if self.compares else state
+        weighed = self._weighed(state, look, stratum, total)
+        if weighed.bets == state.bets:
+            return state  # nothing is ripe, and nothing of having looked is remembered
+        return self._recut(weighed, look, stratum) if self.compares else weighed
 
     def turn(self, state: CompositeState, look: Look, start: int) -> CompositeState:
         """Weigh what came since the last weighing, close the stratum, open another fail start."""

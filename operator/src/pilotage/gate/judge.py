@@ -12,12 +12,15 @@ from typing import Final
 
 from pilotage.gate.absence import absent_from
 from pilotage.gate.charges import fail_weight_of, failing
+from pilotage.gate.composite import CompositeTest
 from pilotage.gate.conditions import Breach
 from pilotage.gate.denominators import labels_in
 from pilotage.gate.engine import Kind, Test
+from pilotage.gate.exact import CLOSES_AT
 from pilotage.gate.hypotheses import Tests
 from pilotage.gate.memory import GateMemory, Memory
 from pilotage.gate.report import Bounds, canary_value, stable_value
+from pilotage.gate.smooth import RIPE
 from pilotage.gate.spec import AnalysisSpec, GateSpec
 from pilotage.gate.verdict import GateVerdict, Outcome, Verdict
 
@@ -157,11 +160,14 @@ class _GateCase:
                 labels = self._labels(arm)
                 if labels < needed:
                     return f"{labels} of {needed} matured labels of the {arm}"
-        if any(test.kind.value not in self.held.weighed for test in self.tests):
+        unweighed = [test for test in self.tests if test.kind.value not in self.held.weighed]
+        if unweighed:
             absent = absent_from(self.gate, self.tests, self.case.memory)
             if absent:
                 return f"no matured label yet of {', '.join(absent[:3])}" + (" and others" if len(absent) > 3 else "")
-            return "no block closed yet: fewer than 5 matured labels somewhere"
+            if any(isinstance(test, CompositeTest) for test in unweighed):
+                return f"nothing weighed yet: fewer than {RIPE} matured labels of some class in an arm or a cluster"
+            return f"no block closed yet: fewer than {CLOSES_AT} matured labels somewhere"
         return None
 
     def _waiting(self) -> str | None:
