@@ -17,8 +17,6 @@ from pilotage_server.train.config.types import (
     Costs,
     Data,
     DecisionRule,
-    Fairness,
-    FairnessLimit,
     FeatureSelection,
     File,
     Imbalance,
@@ -26,11 +24,11 @@ from pilotage_server.train.config.types import (
     Quality,
     Range,
     Relabel,
-    ReportParts,
     Search,
     SplitShares,
     Subsample,
 )
+from pilotage_server.train.config.wanted import Fairness, FairnessLimit, ReportParts
 
 __all__ = [
     "Attribute",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pilotage_server.document import Section
 from pilotage_server.train.config.read_data import read_label
-from pilotage_server.train.config.types import Costs, DecisionRule, Fairness, FairnessLimit, ReportParts
+from pilotage_server.train.config.types import Costs, DecisionRule
+from pilotage_server.train.config.wanted import Fairness, FairnessLimit, ReportParts
 
 CHOICES = ("f1", "accuracy", "balancedAccuracy", "expectedCost")
 SLICE_METRICS = ("accuracy", "precision", "recall", "selectionRate", "falsePositiveRate")

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pilotage_server.train.config.wanted import Fairness, ReportParts
+
 Costs = Mapping[str, Mapping[str, float]]
 """{actual: {predicted: cost ≥ 0}}; a cell that is not named costs 0."""
 
@@ -197,37 +199,6 @@ class DecisionRule:
     min_precision: float | None = None
     min_recall: float | None = None
     abstain_below: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FairnessLimit:
-    """Groups of an attribute may differ in a metric by `difference` at most, and by no smaller ratio than `ratio`."""
-
-    attribute: str
-    metric: str
-    label: str
-    difference: float | None
-    ratio: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fairness:
-    """Limits that fail the run; groups with fewer than `least_rows` test rows are shown, never judged."""
-
-    least_rows: int = 30
-    limits: tuple[FairnessLimit, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportParts:
-    """What the report shows beyond results, and how many bootstrap draws intervals rest on."""
-
-    learning_curve: bool = False
-    validation_curve: bool = False
-    importance: bool = True
-    partial_dependence: int = 3
-    shap: bool = False
-    draws: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
