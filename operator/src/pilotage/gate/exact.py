@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from math import exp, floor, inf, log
 from typing import Any, Final
 
+from pilotage.gate.clumps import NO_CLUMPS, Clumps
 from pilotage.gate.counts import Counts
 from pilotage.gate.engine import Arms, Kind, Look, Opening, Scope, start_share
 from pilotage.gate.families import Bursts, Family, Part
 from pilotage.gate.grids import Grid
 from pilotage.gate.seeding import base_rates, divided, seed_of
-from pilotage.gate.tallies import tally
+from pilotage.gate.tallies import Row, Rows, tally
 
 CLOSES_AT: Final = 5
 _DECIMALS: Final = 1e6
@@ -37,11 +38,12 @@ class ScopeState:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactState:
     """``scale``: the first effect bet on. ``seed``: stable's history. ``passing``: log e-value per alternative.
-    ``step_blocks``: closed by the mix since the last change of weight.
+    ``step_blocks``: closed by the mix since the last change of weight. ``clumps``: what closed blocks say of them.
     """
 
     scale: float
     bursts: Bursts
+    clumps: Clumps = NO_CLUMPS
     seed: Counts
     passing: tuple[float, ...]
     step_blocks: int
@@ -86,6 +88,7 @@ class ExactTest:
         if not added:
             return state
         before: Counts | None = None
+        factor = state.clumps.factor  # as it stood before this look: all scopes bet by it
         for index, part in enumerate(self.parts):
             news = added.at(part.strata)
             if not news:
@@ -96,7 +99,7 @@ class ExactTest:
                 state = _with_scope(state, index, replace(held, pending=pending))
                 continue
             before = before or self._vector(look.before)
-            state = self._close(state, index, pending, before.at(part.strata) - held.pending)
+            state = self._close(state, index, pending, before.at(part.strata) - held.pending, factor)
         return state
 
     def turn(self, state: ExactState, look: Look, start: int) -> ExactState:
@@ -104,12 +107,12 @@ class ExactTest:
 
         A pending block with a stratum never tried says nothing about the boundary; it only teaches the base rates.
         """
-        total = self._vector(look.after)
+        total, factor = self._vector(look.after), state.clumps.factor
         opens = _down(log(start_share(start)))
         for index, part in enumerate(self.parts):
             pending = state.scopes[index].pending
             if min(pending.n) >= 1:
-                state = self._close(state, index, pending, total.at(part.strata) - pending)
+                state = self._close(state, index, pending, total.at(part.strata) - pending, factor)
             held = state.scopes[index]
             fail = tuple(_down(_log_sum([value, opens])) for value in held.fail)
             zero = Counts.zero(len(part.strata), pending.width)
@@ -138,7 +141,7 @@ class ExactTest:
     def encode(self, state: ExactState) -> Mapping[str, Any]:
         """JSON; a cluster's pending counts are written once while they are the mix's own."""
         mix, *clusters = state.scopes
-        written = {
+        written: dict[str, Any] = {
             "scale": state.scale,
             "seed": state.seed.to_json(),
             "pass": state.passing,
@@ -146,6 +149,8 @@ class ExactTest:
             "scopes": [_encode_scope(mix, None)]
             + [_encode_scope(scope, part) for scope, part in zip(clusters, self._shares_of(mix), strict=True)],
         }
+        if state.clumps != NO_CLUMPS:
+            written["clumps"] = state.clumps.to_list()
         return written if state.bursts == Bursts() else written | {"bursts": [state.bursts.factor, state.bursts.size]}
 
     def decode(self, raw: Mapping[str, Any]) -> ExactState:
@@ -156,6 +161,7 @@ class ExactTest:
         return ExactState(
             scale=raw["scale"],
             bursts=Bursts(factor=factor, size=size),
+            clumps=Clumps.from_list(raw["clumps"]) if "clumps" in raw else NO_CLUMPS,
             seed=Counts.from_json(raw["seed"]),
             passing=tuple(raw["pass"]),
             step_blocks=raw["stepBlocks"],
@@ -165,7 +171,7 @@ class ExactTest:
             ),
         )
 
-    def _close(self, state: ExactState, index: int, block: Counts, past: Counts) -> ExactState:
+    def _close(self, state: ExactState, index: int, block: Counts, past: Counts, factor: float) -> ExactState:
         part, held = self.parts[index], state.scopes[index]
         known = past.at(part.teachers) + state.seed.at(part.seeds)
         base = base_rates(known)
@@ -173,15 +179,28 @@ class ExactTest:
         if base is None and self.family.needs_past:
             draws = divided(block, part.teachers, f"{self.question}/{self.scopes[index].name}/{held.blocks}")
             bets = [(base_rates(known + taught), rest) for taught, rest in draws]
-        gains = {
-            side: self._gains(part, bets, self.family.stakes(state.scale, side), side, state.bursts)
-            for side in ((1, -1) if index == 0 else (-1,))
-        }
+        gains = {}
+        for side in (1, -1) if index == 0 else (-1,):
+            effects = self.family.stakes(state.scale, side)
+            gains[side] = [gain / factor for gain in self._gains(part, bets, effects, side, state.bursts)]
         if index == 0:
-            state = replace(state, passing=_multiplied(state.passing, gains[1]), step_blocks=state.step_blocks + 1)
+            passing, clumps = _multiplied(state.passing, gains[1]), self._clumps(state.clumps, block, base)
+            state = replace(state, passing=passing, step_blocks=state.step_blocks + 1, clumps=clumps)
         zero = Counts.zero(block.strata, block.width)
         closed = ScopeState(pending=zero, fail=_multiplied(held.fail, gains[-1]), blocks=held.blocks + 1)
         return _with_scope(state, index, closed)
+
+    def _clumps(self, clumps: Clumps, block: Counts, base: Sequence[float] | None) -> Clumps:
+        """Where the arm that sets base rates stood in a block of labels; requests have their bursts from history."""
+        part, tallied = self.parts[0], self.family.tally
+        if base is None or not isinstance(tallied, Rows) or tallied.row is Row.REQUESTS:
+            return clumps
+        s, n, level, variance = block.s, block.n, 0.0, 0.0
+        for place, rate in zip(part.teachers, base, strict=True):
+            a = part.coefficients[place]
+            level += a * s[place] / n[place]
+            variance += a * a * rate * (1 - rate) / n[place]
+        return clumps.after(level, variance)
 
     def _gains(
         self,
