@@ -165,7 +165,7 @@ def test_a_spotless_record_is_not_infinitely_sure(name):
     look, spread = against_limit(statistic, strata, limit), statistic.plain(strata).variance
     assert spread == pytest.approx(0)
     assert look.cautious.variance > 1e-4
-    assert look.forgiving.variance == look.cautious.variance  # nor is it, for the fail side, infinitely far from failing
+    assert look.forgiving.variance == look.cautious.variance  # nor infinitely good for the fail side
     difference = against_stable(statistic, strata, strata, -0.02)
     assert difference.cautious.variance > 1e-4
 
