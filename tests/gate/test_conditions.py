@@ -55,8 +55,13 @@ def absorbed(seen: Seen, about: Watched, block: Mapping[str, Any]) -> Seen:
     return Seen(memory=conditions.absorbed(seen.memory, decoded, about), sums=plus(seen.sums, decoded.clusters))
 
 
-def breaches(seen: Seen, about: Watched) -> tuple[Breach, ...]:
+def everything(seen: Seen, about: Watched) -> tuple[Breach, ...]:
     return conditions.breaches(seen.memory, about, seen.sums)
+
+
+def breaches(seen: Seen, about: Watched) -> tuple[Breach, ...]:
+    """What is broken, without what is only suspected."""
+    return tuple(breach for breach in everything(seen, about) if not breach.suspected)
 
 
 def found(seen: Seen, about: Watched) -> dict[Condition, Breach]:
@@ -157,6 +162,21 @@ def test_a_few_late_labels_say_nothing_yet_and_five_percent_are_allowed():
     few = {"canary": {"confusion": {"a": {"a": 7}}, "late": {"900": 3}}}
     assert found(absorbed(opened(about), about, {"clusters": {"aws": few}}), about) == {}
     assert Condition.LABELS_LATE not in run(one_cluster({"late": 0.05}), looks=100)
+
+
+def test_a_pass_waits_until_late_labels_are_clearly_rare():
+    about = watched()
+    doubtful = {"canary": {"confusion": {"a": {"a": 116}}, "late": {"900": 9}}}
+    rare = {"canary": {"confusion": {"a": {"a": 488}}, "late": {"900": 12}}}
+
+    (suspicion,) = everything(absorbed(opened(about), about, {"clusters": {"aws": doubtful}}), about)
+
+    assert suspicion.reason == (
+        "7.2% of the canary's 125 labels came after labelDelay, which may be more than 5% in the end; "
+        "more labels will tell"
+    )
+    assert (suspicion.passes, suspicion.fails, suspicion.suspected) == (LABELLED, frozenset(), True)
+    assert everything(absorbed(opened(about), about, {"clusters": {"aws": rare}}), about) == ()
 
 
 def test_a_stable_with_late_labels_says_nothing_about_a_floor():

@@ -92,8 +92,8 @@ class Verdict:
 
     @property
     def conditions(self) -> Mapping[str, str]:
-        """Broken conditions by name, each with the first of its reasons."""
-        return {str(breach.condition): breach.reason for breach in reversed(self.breaches)}
+        """Broken conditions by name, each with the first of its reasons; what is only suspected is none."""
+        return {str(breach.condition): breach.reason for breach in reversed(self.breaches) if not breach.suspected}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

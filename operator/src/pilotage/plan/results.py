@@ -29,6 +29,7 @@ def judged(
     broken = tuple(
         EvidenceCondition(type=str(breach.condition), message=breach.reason[:_MOST_MESSAGE])
         for breach in verdict.breaches
+        if not breach.suspected
     )
     return replace(
         entry,

@@ -5,7 +5,7 @@ It is never an answer by itself: a touched gate says Inconclusive with the reaso
 
 | condition | touches | fail side too |
 |---|---|---|
-| LabelsLate | every gate on labels (a floor only if the canary's are late) | yes |
+| LabelsLate | every gate on labels (a floor only if the canary's are late) | yes, once proved |
 | CoverageDiffers (between arms, rows predicted k) | every gate on labels; precision only of k | yes |
 | CoverageByPrediction (some predictions are labelled more) | every gate on labels but precision of classes | yes |
 | ClassAbsent (class k in one arm only) | every gate on labels but recall of other classes | yes |
@@ -45,6 +45,7 @@ class Breach:
     """``passes``: gates whose Pass it withholds; ``fails``: gates whose fail evidence does not count meanwhile.
 
     ``floors_only``: of those gates only the test against the floor; the one against stable goes on failing.
+    ``suspected``: not proved; it only makes a Pass wait, and is no condition to tell people about.
     """
 
     condition: Condition
@@ -52,6 +53,7 @@ class Breach:
     passes: frozenset[str]
     fails: frozenset[str]
     floors_only: bool = False
+    suspected: bool = False
 
 
 def needs_labels(gate: GateSpec) -> bool:
