@@ -38,7 +38,7 @@ def test_a_slow_drift_is_no_burst():
 
 
 def test_bursts_make_labels_worth_less():
-    """A rate that moves by .08 from batch to batch adds .0064 to a variance of .16/45: 2.8 times, with jumps cut 2.5."""
+    """A rate that moves by .08 from batch to batch adds .0064 to a variance of .16/45: 2.8 times, jumps cut 2.5"""
     factors = [watched(*coins(seed, 60, bursts=0.08), 0.16).factor for seed in range(40)]
     assert np.mean(factors) == pytest.approx(2.5, rel=0.2)
 
