@@ -16,7 +16,7 @@ from typing import Any
 from pilotage.api.times import seconds
 from pilotage.api.types import EvidenceBoundary, Json, RolloutRecord, WaveEvidence, WaveRecord
 from pilotage.evidence.reading import Block, BlockQuery, Boundary, Reading, Unavailable, Window
-from pilotage.gate import Analysis, BlockError, Outcome, Verdict
+from pilotage.gate import Analysis, Outcome, Verdict
 from pilotage.plan.counting import arms, needs_of
 from pilotage.plan.results import judged, watched
 from pilotage.plan.scene import Draft, Scene
@@ -118,7 +118,7 @@ def look(scene: Scene, draft: Draft, wave: WaveRecord) -> Draft:
     try:
         news = _news(scene.analysis, blocks, window, scene.spec.label_delay_s) | _expected(scene, draft, wave, blocks)
         state, verdict = _weighed(scene.analysis, entry.state, news)
-    except BlockError as error:  # a class that stable's cells do not name
+    except ValueError as error:  # a class that stable's cells do not name; a state of another version
         trouble = f"wave {wave.name}: {error}"
         return replace(draft, looked=draft.looked | {(wave.name, entry.step)}, trouble=trouble)
     complete = len(blocks) == len(queries) and all(block.complete for block in blocks)
