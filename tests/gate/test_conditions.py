@@ -175,7 +175,9 @@ def test_a_pass_waits_until_late_labels_are_clearly_rare():
         "7.2% of the canary's 125 labels came after labelDelay, which may be more than 5% in the end; "
         "more labels will tell"
     )
-    assert (suspicion.passes, suspicion.fails, suspicion.suspected) == (LABELLED, frozenset(), True)
+    assert suspicion.passes == LABELLED
+    assert not suspicion.fails
+    assert suspicion.suspected
     assert everything(absorbed(opened(about), about, {"clusters": {"aws": rare}}), about) == ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -129,6 +130,9 @@ async def test_another_volume_makes_the_collector_anew_and_nothing_else() -> Non
         templates = found["spec"].get("volumeClaimTemplates", []) if found is not None else []
         return [claim["spec"]["resources"]["requests"]["storage"] for claim in templates]
 
+    def claimed(size: str) -> bool:
+        return all(claims(name) == [size] for name in ("aws", "gcp"))
+
     async with world.running():
         world.apply(gated_on(ERRORS, V1))
         await world.promoted(within_s=60)
@@ -137,7 +141,7 @@ async def test_another_volume_makes_the_collector_anew_and_nothing_else() -> Non
             manifest = gated_on(ERRORS, V1)
             manifest["spec"]["feedback"] = {**feedback, "storage": {"size": size}}
             world.apply(manifest)
-            await world.sees(lambda size=size: all(claims(name) == [size] for name in ("aws", "gcp")), within_s=60)
+            await world.sees(partial(claimed, size), within_s=60)
         await world.sees(lambda: world.holds("Promoted"), within_s=60)
         calls = [call for call in world.log.calls[before:] if call.is_write and call.cluster != "hub"]
         deleted = {(call.cluster, call.resource) for call in calls if call.verb == "delete"}
