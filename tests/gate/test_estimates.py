@@ -89,9 +89,9 @@ class Labels:
         given, weights = (self.truth, self.guess), {"sample_weight": self.weight}
         match gate["metric"]:
             case "accuracy":
-                return sk.accuracy_score(*given, **weights)
+                return float(sk.accuracy_score(*given, **weights))
             case "balancedAccuracy":
-                return sk.balanced_accuracy_score(*given, **weights)
+                return float(sk.balanced_accuracy_score(*given, **weights))
             case "specificity":
                 return self._specificity(gate)
             case "rocAuc" | "prAuc":
@@ -99,8 +99,8 @@ class Labels:
         score = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}.get(gate["metric"])
         about = {"average": gate["average"]} if "average" in gate else {"average": "macro", "labels": [0]}
         if score is None:
-            return sk.fbeta_score(*given, beta=gate["beta"], **about, **weights)
-        return score(*given, **about, **weights)
+            return float(sk.fbeta_score(*given, beta=gate["beta"], **about, **weights))
+        return float(score(*given, **about, **weights))
 
     def _specificity(self, gate: dict[str, Any]) -> float:
         """One-versus-rest recall of the negatives, averaged as scikit-learn averages."""
@@ -108,21 +108,21 @@ class Labels:
         tn, fp = tables[:, 0, 0], tables[:, 0, 1]
         match gate.get("average"):
             case None:
-                return tn[0] / (tn[0] + fp[0])
+                return float(tn[0] / (tn[0] + fp[0]))
             case "micro":
-                return tn.sum() / (tn.sum() + fp.sum())
+                return float(tn.sum() / (tn.sum() + fp.sum()))
             case average:
                 support = tables[:, 1].sum(axis=1) if average == "weighted" else None
-                return np.average(tn / (tn + fp), weights=support)
+                return float(np.average(tn / (tn + fp), weights=support))
 
     def _ranked(self, gate: dict[str, Any]) -> float:
         score = sk.roc_auc_score if gate["metric"] == "rocAuc" else sk.average_precision_score
         if "class" in gate:
-            return score(self.truth == 0, self.bucket[:, 0], sample_weight=self.weight)
+            return float(score(self.truth == 0, self.bucket[:, 0], sample_weight=self.weight))
         truth = label_binarize(self.truth, classes=range(len(self.classes)))
         if len(self.classes) == 2:
             truth = np.hstack([1 - truth, truth])
-        return score(truth, self.bucket, average=gate["average"], sample_weight=self.weight)
+        return float(score(truth, self.bucket, average=gate["average"], sample_weight=self.weight))
 
 
 @pytest.mark.parametrize("gate", CONFUSION + RANKED, ids=named)
@@ -144,7 +144,7 @@ def test_means_proportions_and_costs_are_weighted_means_of_their_rows(seed, clus
     costs = np.array([[0, 1, 2], [10, 0, 0], [0, 0.5, 0]])
     named_costs = {a: {b: float(costs[i, j]) for j, b in enumerate("abc") if costs[i, j]} for i, a in enumerate("abc")}
     wrong = (labels.truth != labels.guess).astype(float)
-    expected = {
+    expected: dict[str, tuple[float, dict[str, Any]]] = {
         "logLoss": (mean(labels.loss), {}),
         "errorRate": (mean(wrong), {}),
         "latency": (1 - mean(wrong), {"bound": "250ms"}),

@@ -1,7 +1,7 @@
 """Gradients against numerical derivatives, variances against simulation, guards against what they guard against."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -12,14 +12,21 @@ from pilotage.gate.by_moments import WORST_LOG_LOSS, MeanStatistic
 from pilotage.gate.by_ranking import RankingStatistic
 from pilotage.gate.confusion import confusion_metric, margins_of
 from pilotage.gate.ranking import average_precision, binning_bound, roc_auc
-from pilotage.gate.smooth import RIPE, against_limit, against_stable
+from pilotage.gate.smooth import RIPE, Statistic, against_limit, against_stable
 from pilotage.gate.spec import Average, Metric
+
+T = TypeVar("T")
 
 FAMILIES = {
     f"{metric} {average or only}": (metric, average, only)
     for metric in (Metric.PRECISION, Metric.RECALL, Metric.SPECIFICITY, Metric.F1, Metric.F_BETA)
     for average, only in ((Average.MACRO, None), (Average.WEIGHTED, None), (None, 1))
 }
+
+
+def known(found: T | None) -> T:
+    assert found is not None
+    return found
 
 
 def uncounted(_: ArmCounts) -> tuple[float, ...]:
@@ -61,12 +68,12 @@ def test_the_gradient_of_a_confusion_metric_is_its_derivative(name):
     size = 4
     metric = by_confusion(name, size).metric
     cells = confusion_shares(rng, size) + 0.01
-    gradient = metric.gradient(margins_of(cells, size))
+    gradient = known(metric.gradient(margins_of(cells.tolist(), size)))
     found = np.add.outer(gradient.rows, gradient.columns) + np.diag(gradient.diagonal)
-    expected = derivatives(lambda x: metric.value(margins_of(x, size)), cells)
+    expected = derivatives(lambda x: known(metric.value(margins_of(x.tolist(), size))), cells)
     assert found.ravel() == pytest.approx(expected, abs=1e-6)
     table, rows = cells.reshape(size, size), cells.reshape(size, size).sum(axis=1)
-    assert gradient.moments(cells) == pytest.approx([(cells * found.ravel()).sum(), (table * found**2).sum()])
+    assert gradient.moments(cells.tolist()) == pytest.approx([(cells * found.ravel()).sum(), (table * found**2).sum()])
     chance = np.repeat(rows / size, size).reshape(size, size)
     assert gradient.chance_moments(rows) == pytest.approx([(chance * found).sum(), (chance * found**2).sum()])
 
@@ -85,19 +92,20 @@ def test_the_variance_of_roc_auc_is_delongs():
     wins = (one[:, None] > zero) + (one[:, None] == zero) / 2
     expected = wins.mean(axis=1).var(ddof=1) / 30 + wins.mean(axis=0).var(ddof=1) / 50
     numbers = (*np.bincount(zero, minlength=20).tolist(), *np.bincount(one, minlength=20).tolist())
-    reading = by_ranking(roc_auc).plain([(1.0, numbers)])
+    reading = known(by_ranking(roc_auc).plain([(1.0, numbers)]))
     assert reading.value == pytest.approx(wins.mean())
     assert reading.variance == pytest.approx(expected)
 
 
 def test_the_binning_bound_holds_for_any_order_within_buckets():
     shares = bucket_shares(0.3, 1.0)
-    positives, negatives = shares[20:], shares[:20]
-    best = roc_auc(np.repeat(positives, 2) * np.tile([0, 1], 20), np.repeat(negatives, 2) * np.tile([1, 0], 20))
-    assert best.value - roc_auc(positives, negatives).value == pytest.approx(binning_bound(positives, negatives))
+    positives, negatives = shares[20:].tolist(), shares[:20].tolist()
+    apart = np.repeat(positives, 2) * np.tile([0, 1], 20), np.repeat(negatives, 2) * np.tile([1, 0], 20)
+    best, binned = known(roc_auc(*(side.tolist() for side in apart))), known(roc_auc(positives, negatives))
+    assert best.value - binned.value == pytest.approx(binning_bound(positives, negatives))
 
 
-SIMULATED = {
+SIMULATED: dict[str, tuple[Statistic, Callable[[np.random.Generator], np.ndarray]]] = {
     **{name: (by_confusion(name, 4), lambda rng: confusion_shares(rng, 4)) for name in FAMILIES if name.endswith("ed")},
     "macro f1": (by_confusion("f1 macro", 4), lambda rng: confusion_shares(rng, 4)),
     "fBeta of a class": (by_confusion("fBeta 1", 2), lambda rng: confusion_shares(rng, 2)),
@@ -112,7 +120,7 @@ def test_the_variance_over_two_clusters_is_that_of_repeated_samples(name):
     rng = np.random.default_rng(3)
     truth = [(0.7, 900, drawn(rng)), (0.3, 300, drawn(rng))]
     readings = [
-        statistic.plain([(weight, tuple(rng.multinomial(n, shares).tolist())) for weight, n, shares in truth])
+        known(statistic.plain([(weight, tuple(rng.multinomial(n, shares).tolist())) for weight, n, shares in truth]))
         for _ in range(1500)
     ]
     seen = np.var([reading.value for reading in readings])
@@ -122,7 +130,7 @@ def test_the_variance_over_two_clusters_is_that_of_repeated_samples(name):
 def test_the_variance_of_a_mean_is_that_of_its_rows():
     rng = np.random.default_rng(4)
     losses = rng.gamma(0.5, 0.5, 400)
-    reading = LOSS.plain([(1.0, (400, float(losses.sum()), float((losses**2).sum())))])
+    reading = known(LOSS.plain([(1.0, (400, float(losses.sum()), float((losses**2).sum())))]))
     assert reading.value == pytest.approx(-losses.mean())
     assert reading.variance == pytest.approx(losses.var() / 400)
 
@@ -145,12 +153,12 @@ def test_the_variance_of_an_averaged_ranking_is_an_upper_bound_and_not_a_wild_on
             for n in np.bincount(bucket[(truth == c) == one, c], minlength=20).tolist()
         )
 
-    readings = [statistic.plain([(1.0, sample())]) for _ in range(300)]
+    readings = [known(statistic.plain([(1.0, sample())])) for _ in range(300)]
     seen = np.var([reading.value for reading in readings])
     assert 0.95 * seen <= np.mean([reading.variance for reading in readings]) <= 4 * seen
 
 
-SPOTLESS = {
+SPOTLESS: dict[str, tuple[Statistic, tuple[float, ...], float]] = {
     "macro f1": (by_confusion("f1 macro", 3), (40, 0, 0, 0, 40, 0, 0, 0, 40), 0.9),
     "rocAuc": (by_ranking(roc_auc), (40, *[0] * 38, 40), 0.95),
     "prAuc": (by_ranking(average_precision), (40, *[0] * 38, 40), 0.95),
@@ -162,24 +170,24 @@ SPOTLESS = {
 def test_a_spotless_record_is_not_infinitely_sure(name):
     statistic, numbers, limit = SPOTLESS[name]
     strata = [(1.0, numbers)]
-    look, spread = against_limit(statistic, strata, limit), statistic.plain(strata).variance
+    look, spread = known(against_limit(statistic, strata, limit)), known(statistic.plain(strata)).variance
     assert spread == pytest.approx(0)
     assert look.cautious.variance > 1e-4
     assert look.forgiving.variance == look.cautious.variance  # nor infinitely good for the fail side
-    difference = against_stable(statistic, strata, strata, -0.02)
+    difference = known(against_stable(statistic, strata, strata, -0.02))
     assert difference.cautious.variance > 1e-4
 
 
 def test_a_tilted_matrix_has_the_variance_of_a_canary_on_the_boundary():
     statistic = by_confusion("f1 macro", 3)
     on_boundary = np.full((3, 3), 5.0) + np.eye(3) * 85
-    target = statistic.metric.value(margins_of(on_boundary.ravel(), 3))
+    boundary = [(1.0, tuple(on_boundary.ravel().tolist()))]
+    target = known(statistic.metric.value(margins_of(on_boundary.ravel().tolist(), 3)))
     better = np.full((3, 3), 1.0) + np.eye(3) * 97
-    reading = statistic.as_if_at([(1.0, tuple(better.ravel()))], target)
+    reading, there = known(statistic.as_if_at([(1.0, tuple(better.ravel()))], target)), known(statistic.plain(boundary))
     assert reading.value > target
-    assert reading.variance == pytest.approx(statistic.plain([(1.0, tuple(on_boundary.ravel()))]).variance, rel=1e-3)
-    beyond = statistic.as_if_at([(1.0, tuple(on_boundary.ravel()))], 0.99)
-    assert beyond.variance == statistic.plain([(1.0, tuple(on_boundary.ravel()))]).variance
+    assert reading.variance == pytest.approx(there.variance, rel=1e-3)
+    assert known(statistic.as_if_at(boundary, 0.99)).variance == there.variance
 
 
 @pytest.mark.parametrize("name", SPOTLESS)
@@ -195,4 +203,4 @@ def test_nothing_is_said_before_ten_labels_of_every_class_arm_and_stratum(name):
 def test_one_worst_row_more_is_spread_over_the_clusters_by_their_shares():
     strata = [(0.75, (100, 10.0, 2.0)), (0.25, (50, 5.0, 1.0))]
     mean = 0.75 * (10 + 0.75 * WORST_LOG_LOSS) / 100.75 + 0.25 * (5 + 0.25 * WORST_LOG_LOSS) / 50.25
-    assert LOSS.as_if_at(strata, None).value == pytest.approx(-mean)
+    assert known(LOSS.as_if_at(strata, None)).value == pytest.approx(-mean)
