@@ -14,6 +14,7 @@ from pilotage.gate.arm import ArmCounts
 from pilotage.gate.counts import Counts
 from pilotage.gate.engine import Arms, Look, Opening, start_share
 from pilotage.gate.exact import CLOSES_AT, ExactState, ExactTest
+from pilotage.gate.functional import Functional
 from pilotage.gate.jaccard import f1_of, jaccard_of
 from pilotage.gate.pairs import PairedTest
 from pilotage.gate.seeding import divided
@@ -21,6 +22,7 @@ from pilotage.gate.seeding import divided
 N = CLOSES_AT
 GRID = (0.02, 0.2, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98)
 ONE = {"aws": 1.0}
+OF_A: dict[str, Any] = {"class": "a"}
 
 
 def a_test(shares: dict[str, float] = ONE, classes: Sequence[str] = ("a", "b"), **fields: Any) -> ExactTest:
@@ -103,7 +105,7 @@ CONTRASTS: dict[str, tuple[ExactTest, float]] = {
     "floor, two clusters": (a_test(TWO, metric="accuracy", floor=0.8), 0.8),
     "macro floor": (a_test(metric="balancedAccuracy", floor=0.7), 0.7),
     "ceiling": (a_test(metric="errorRate", ceiling=0.2), 0.8),
-    "F1 floor": (a_test(metric="f1", **{"class": "a"}, floor=0.8), jaccard_of(0.8)),
+    "F1 floor": (a_test(metric="f1", **OF_A, floor=0.8), jaccard_of(0.8)),
     "margin": (a_test(metric="accuracy", margin=0.1), -0.1),
     "margin zero": (a_test(metric="accuracy", margin=0.0), 0.0),
     "margin, two clusters": (a_test(TWO, metric="accuracy", margin=0.05), -0.05),
@@ -125,7 +127,7 @@ def test_a_contrast_has_expectation_at_most_one_on_the_whole_null(case):
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.2])
 def test_f1_against_stable_bets_against_the_whole_curve_and_beyond_the_whole_chord(margin, n1, n0):
     """The fail side is tested on its true null, J1 >= h(J0), which the half plane above the chord contains."""
-    test = a_test(metric="f1", **{"class": "a"}, margin=margin)
+    test = a_test(metric="f1", **OF_A, margin=margin)
     block = Enumerated(test, [n1, n0], [(17, 3), (16, 4)])
     for stable in np.linspace(0.01, 0.99, 50):
         worse = f1_of(stable) - margin
@@ -143,9 +145,9 @@ def simplex(width: int, steps: int = 12) -> Iterator[tuple[float, ...]]:
 
 FUNCTIONALS = {
     "cost": a_test(metric="expectedCost", ceiling=0.5, costs={"a": {"b": 3}, "b": {"a": 1}}),
-    "F-beta": a_test(metric="fBeta", beta=2, **{"class": "a"}, floor=0.7),
+    "F-beta": a_test(metric="fBeta", beta=2, **OF_A, floor=0.7),
     "cost, two clusters": a_test(TWO, metric="expectedCost", ceiling=0.5, costs={"a": {"b": 3}, "b": {"a": 1}}),
-    "F1, two clusters": a_test(TWO, metric="f1", **{"class": "a"}, floor=0.7),
+    "F1, two clusters": a_test(TWO, metric="f1", **OF_A, floor=0.7),
 }
 
 
@@ -153,6 +155,7 @@ FUNCTIONALS = {
 def test_a_functional_has_expectation_at_most_one_wherever_its_mean_is_on_the_wrong_side(case):
     test = FUNCTIONALS[case]
     family, weights = test.family, test.parts[0].coefficients
+    assert isinstance(family, Functional)
     width, clusters = family.tally.width, len(weights)
     block = Enumerated(test, (4, 3)[:clusters], [])
     means = {
@@ -169,7 +172,8 @@ def test_a_functional_has_expectation_at_most_one_wherever_its_mean_is_on_the_wr
 
 
 def test_f_beta_is_at_its_floor_where_the_functional_is_nought():
-    family = a_test(metric="fBeta", beta=2, **{"class": "a"}, floor=0.7).family
+    family = a_test(metric="fBeta", beta=2, **OF_A, floor=0.7).family
+    assert isinstance(family, Functional)
     for tp, fn, fp, _ in simplex(4, 20):
         if tp + fn + fp:
             score = 5 * tp / (5 * tp + 4 * fn + fp)
@@ -224,7 +228,8 @@ def labels(canary: tuple[int, int], stable: tuple[int, int]) -> Arms:
 @cache
 def after_two_blocks(margin: bool) -> tuple[np.ndarray, np.ndarray]:
     """E-values after every pair of results of two blocks with a weight change between, without any history."""
-    test = a_test(metric="accuracy", **({"margin": 0.1} if margin else {"floor": 0.8}))
+    boundary: dict[str, Any] = {"margin": 0.1} if margin else {"floor": 0.8}
+    test = a_test(metric="accuracy", **boundary)
     start = test.opened(Opening(history={}))
     results = list(product(range(N + 1), range(2 * N + 1)))
     passing, failing = [], []
