@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from demo import ledger, load, manifests, setup, story, traffic
+from demo.setup import MEMBERS
 from localclouds import Cloud
 from pilotage.api.types import GateResult, Outcome
 from support import storm
+from support.clouds import kubectl, until_gone
 
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(900)]
 
@@ -24,10 +27,21 @@ GATES: list[dict[str, Any]] = [
 ]
 
 
-def test_four_kinds_of_gates_pass_while_collector_and_prometheus_come_and_go(stage: story.Stage):
+@pytest.fixture
+def at_v1(stage: story.Stage) -> Iterator[story.Stage]:
+    """The stage with v1 promoted everywhere, and left like that for whatever test comes next."""
+    spec = stage.hub.snapshot(manifests.NAME).deployment.spec
+    if spec is None or spec.model.bundle != stage.models.references["v1"]:
+        anew(stage)
+    yield stage
+    anew(stage)
+
+
+def test_four_kinds_of_gates_pass_while_collector_and_prometheus_come_and_go(at_v1: story.Stage):
+    stage = at_v1
     aws, draw = stage.clouds["aws"], random.Random(21)
     before = counted(aws)
-    apply(stage, "v1")
+    apply(stage, "v2")
 
     with traffic.running(
         {"aws": aws.gateway_url}, stage.models.held_back, stage.folder, seed=3, repost=True
@@ -51,6 +65,16 @@ def test_four_kinds_of_gates_pass_while_collector_and_prometheus_come_and_go(sta
     comparison = ledger.compare(account, lambda: counted(aws) - before)
     assert comparison.labels > 1_000
     assert comparison.wrong == ()
+
+
+def anew(stage: story.Stage) -> None:
+    """Delete the deployment with all it owns, and deploy v1 for the first time."""
+    hub = stage.clouds["hub"]
+    kubectl(hub, "delete", "mdep", manifests.NAME, "-n", manifests.NAMESPACE, "--timeout=90s")
+    for name in MEMBERS:
+        until_gone(stage.clouds[name], "deployments,statefulsets,services,configmaps,httproutes", manifests.NAMESPACE)
+    story.apply(stage, "v1")
+    story.follow(stage, story.ended(Outcome.PROMOTED), 120)
 
 
 def counted(cloud: Cloud) -> Counter[ledger.Cell]:
