@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-_PRIOR: Final = 12  # pairs of blocks without excess that are believed beforehand: clean data hardly pay
+_PRIOR: Final = 30  # pairs of blocks without excess that are believed beforehand: clean data hardly pay
 _GREATEST: Final = 9.0  # a rate that breaks jumps once, and must not pass for a bursty one
 
 
