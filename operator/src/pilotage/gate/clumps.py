@@ -1,18 +1,17 @@
-"""How much labels come in clumps: the jumps of an arm's rate from block to block, over what independent labels allow.
+"""How much labels come in clumps: the jumps of a level from block to block, over what independent labels allow.
 
 Requests of one client stick together for a while, and some clients are harder than others; n labels then say less than
 n coins. Only blocks already closed say how much, so the next block's evidence may be divided by it: a log likelihood
 ratio over a number of at least 1 that was fixed before is still one of expectation at most 1, by Jensen, so independent
 labels keep their guarantee exactly; for clumped ones it is a quasi-likelihood correction, simulated, as in
 statistics.md §6.3. Successive blocks are compared with each other (von Neumann 1941): a drifting base rate is no clump.
-Knows no test.
+Knows no test and no count.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-_PRIOR: Final = 30  # pairs of blocks without excess that are believed beforehand: clean data hardly pay
 _GREATEST: Final = 9.0  # a rate that breaks jumps once, and must not pass for a bursty one
 
 
@@ -25,13 +24,20 @@ class Clumps:
     level: float = 0.0
     variance: float = 0.0
 
+    def factor(self, believed: int) -> float:
+        """Variance over that of independent labels, at least 1.
+
+        ``believed``: pairs of blocks without excess that count beforehand; the more, the less clean data pay.
+        """
+        return max(1.0, (believed + self.excess) / (believed + self.pairs))
+
     @property
-    def factor(self) -> float:
-        """Variance over that of independent labels, at least 1."""
-        return max(1.0, (_PRIOR + self.excess) / (_PRIOR + self.pairs))
+    def paused(self) -> "Clumps":
+        """The last block is compared with none of the next: they do not belong together."""
+        return Clumps(excess=self.excess, pairs=self.pairs)
 
     def after(self, level: float, variance: float) -> "Clumps":
-        """One more block: where the arm stood in it, and the variance that has if labels are independent."""
+        """One more block: the level in it, and the variance that has if labels are independent."""
         level, variance = float(f"{level:.6g}"), float(f"{variance:.6g}")
         if not self.variance:
             return Clumps(excess=self.excess, pairs=self.pairs, level=level, variance=variance)

@@ -5,7 +5,7 @@ through the same times in the same proportion, so a drifting base rate cancels; 
 the frozen shares; strata are never pooled, their evidence adds up. A canary against a fixed value is compared with
 nothing, so its pass side reads all strata as one. A stratum is weighed anew when it has grown by five labels and one
 part in 64 (a rule on numbers of labels only), and two numbers per side are kept of it. One that never ripens says
-nothing. Labels that come in bursts say less than independent ones: ``spread`` sees by how much.
+nothing. Labels that come in bursts say less than independent ones: ``clumps`` sees by how much.
 Knows no gate, no threshold and no clock. Source: statistics.md §3, §5.3, §6.3.
 """
 
@@ -26,8 +26,8 @@ from pilotage.gate.gaussian import (
     multiplied,
 )
 from pilotage.gate.grids import Grid
+from pilotage.gate.smooth import Distance, Numbers, Statistic, Strata, against_limit, against_stable
 from pilotage.gate.smooth import Look as Distances
-from pilotage.gate.smooth import Numbers, Statistic, Strata, against_limit, against_stable
 from pilotage.gate.split import NOTHING_SPLIT, has_moved, watched
 
 _LEAST_GROWTH: Final = 5
@@ -96,7 +96,7 @@ class CompositeTest:
     def log_e_fail(self, state: CompositeState, scope: int) -> float:
         """Log of the weighted sum over starts of the e-values against "the gate is kept"."""
         fail = state.fails[scope]
-        return log_e_fail(fail.starts, fail.standing.thinned(state.spread.factor), self.effects(state, passing=False))
+        return log_e_fail(fail.starts, fail.standing.thinned(state.thinning), self.effects(state, passing=False))
 
     def bets(self, state: CompositeState) -> int:
         """Weighings so far."""
@@ -137,13 +137,13 @@ class CompositeTest:
         )
         passes = everything is not None
         mix, stood = found[0], state.fails[0].standing
-        spread = state.spread
+        clumps = state.clumps
         if mix is not None:
             counted = state.labels if stood.information else 0
-            spread = spread.after(mix.forgiving, total, before=stood.estimate, counted=counted)
+            clumps = clumps.after(*_batch(mix.forgiving, total, before=stood.estimate, counted=counted))
         return replace(
             state,
-            spread=spread,
+            clumps=clumps,
             standing=state.standing if everything is None else Weighed.of(everything.cautious),
             fails=fails,
             labels=total,
@@ -153,13 +153,13 @@ class CompositeTest:
 
     def _closed(self, state: CompositeState) -> CompositeState:
         """The stratum has ended: what stands is settled, and the next one starts from nothing."""
-        effects, factor = self.effects(state, passing=False), state.spread.factor
+        effects, factor = self.effects(state, passing=False), state.thinning
         after = replace(
             state,
             fails=tuple(
                 FailSide(starts=multiplied(fail.starts, fail.standing.thinned(factor), effects)) for fail in state.fails
             ),
-            spread=state.spread.paused,
+            clumps=state.clumps.paused,
             shown=state.shown + state.fails[0].standing,
             labels=0,
             split=NOTHING_SPLIT,
@@ -212,6 +212,12 @@ class CompositeTest:
             arm: sum(self.statistic.labels(numbers) for numbers in by_cluster.values())
             for arm, by_cluster in sums.items()
         }
+
+
+def _batch(now: Distance, labels: int, *, before: float, counted: int) -> tuple[float, float]:
+    """What came between two weighings: its distance and variance, from those of all ``labels`` and of ``counted``."""
+    size = labels - counted
+    return (now.value * labels - before * counted) / size, now.variance * labels / size
 
 
 def _strata(scope: Scope, numbers: Mapping[str, Numbers]) -> Strata:

@@ -5,13 +5,15 @@ Sums of counts are kept elsewhere. Knows no statistic and no count.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from pilotage.gate.clumps import NO_CLUMPS, Clumps
 from pilotage.gate.gaussian import NOTHING_WEIGHED, Weighed
 from pilotage.gate.packing import pack, unpack
 from pilotage.gate.smooth import Numbers
 from pilotage.gate.split import NOTHING_SPLIT, Split
-from pilotage.gate.spread import NO_SPREAD, Spread
+
+_CLEAN_PAIRS: Final = 4  # pairs of batches believed to be without clumps
 
 Sums = Mapping[str, Mapping[str, Numbers]]
 """``{arm: {cluster: numbers}}``"""
@@ -33,7 +35,7 @@ class CompositeState:
     way as last weighed, when it had ``labels`` of all arms. ``shown``: closed strata as the fail side's mix saw them,
     for the difference to show. ``bets``: weighings; ``step_bets``: those of the pass side since the weight changed.
     ``base``: the sums where the stratum began, if it began because the split moved by itself; ``split`` watches that.
-    ``spread``: how bursty the labels are.
+    ``clumps``: what batches of labels, from weighing to weighing, say of them.
     """
 
     scale: float
@@ -46,17 +48,22 @@ class CompositeState:
     step_bets: int = 0
     base: Sums | None = None
     split: Split = NOTHING_SPLIT
-    spread: Spread = NO_SPREAD
+    clumps: Clumps = NO_CLUMPS
+
+    @property
+    def thinning(self) -> float:
+        """How many labels are worth one independent label, at least 1."""
+        return self.clumps.factor(_CLEAN_PAIRS)
 
     @property
     def passing(self) -> Weighed:
         """All that the pass side has weighed, for what its labels are worth."""
-        return (self.settled + self.standing).thinned(self.spread.factor)
+        return (self.settled + self.standing).thinned(self.thinning)
 
     @property
     def comparing(self) -> Weighed:
         """All strata of this attempt as the fail side's mix sees them, for what their labels are worth."""
-        return (self.shown + self.fails[0].standing).thinned(self.spread.factor)
+        return (self.shown + self.fails[0].standing).thinned(self.thinning)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON; what is not there is left out."""
@@ -68,8 +75,8 @@ class CompositeState:
             "fails": [[*fail.standing.to_pair(), *fail.starts] for fail in self.fails],
             "counts": [self.labels, self.bets, self.step_bets],
         }
-        if self.spread != NO_SPREAD:
-            raw["spread"] = self.spread.to_list()
+        if self.clumps != NO_CLUMPS:
+            raw["clumps"] = self.clumps.to_list()
         if self.split.before:
             raw["split"] = self.split.to_list()
         if self.base is not None:
@@ -96,5 +103,5 @@ class CompositeState:
             if base is None
             else {arm: {name: unpack(packed) for name, packed in sums.items()} for arm, sums in base.items()},
             split=Split.from_list(raw.get("split", ())),
-            spread=Spread.from_list(raw["spread"]) if "spread" in raw else NO_SPREAD,
+            clumps=Clumps.from_list(raw["clumps"]) if "clumps" in raw else NO_CLUMPS,
         )

@@ -8,7 +8,7 @@ Knows no clock, no gate name, no guard. Source: statistics.md §2.1–2.7, §5.4
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, floor, inf, log
+from math import log
 from typing import Any, Final
 
 from pilotage.gate.clumps import NO_CLUMPS, Clumps
@@ -16,11 +16,12 @@ from pilotage.gate.counts import Counts
 from pilotage.gate.engine import Arms, Kind, Look, Opening, Scope, start_share
 from pilotage.gate.families import Bursts, Family, Part
 from pilotage.gate.grids import Grid
+from pilotage.gate.logsum import down, log_sum
 from pilotage.gate.seeding import base_rates, divided, seed_of
 from pilotage.gate.tallies import Row, Rows, tally
 
 CLOSES_AT: Final = 5
-_DECIMALS: Final = 1e6
+_CLEAN_PAIRS: Final = 30  # pairs of blocks believed to be without clumps: with 30 clean data hardly pay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ class ExactTest:
         scale, passing = start.scale, None
         if isinstance(opening.earlier, ExactState):
             scale, passing = opening.earlier.scale, opening.earlier.passing
-        fail = (_down(log(start_share(1))),) * len(self.family.stakes(scale, -1))
+        fail = (down(log(start_share(1))),) * len(self.family.stakes(scale, -1))
         width = self.family.tally.width
         return ExactState(
             scale=scale,
@@ -88,7 +89,7 @@ class ExactTest:
         if not added:
             return state
         before: Counts | None = None
-        factor = state.clumps.factor  # as it stood before this look: all scopes bet by it
+        factor = state.clumps.factor(_CLEAN_PAIRS)  # as it stood before this look: all scopes bet by it
         for index, part in enumerate(self.parts):
             news = added.at(part.strata)
             if not news:
@@ -107,14 +108,14 @@ class ExactTest:
 
         A pending block with a stratum never tried says nothing about the boundary; it only teaches the base rates.
         """
-        total, factor = self._vector(look.after), state.clumps.factor
-        opens = _down(log(start_share(start)))
+        total, factor = self._vector(look.after), state.clumps.factor(_CLEAN_PAIRS)
+        opens = down(log(start_share(start)))
         for index, part in enumerate(self.parts):
             pending = state.scopes[index].pending
             if min(pending.n) >= 1:
                 state = self._close(state, index, pending, total.at(part.strata) - pending, factor)
             held = state.scopes[index]
-            fail = tuple(_down(_log_sum([value, opens])) for value in held.fail)
+            fail = tuple(down(log_sum([value, opens])) for value in held.fail)
             zero = Counts.zero(len(part.strata), pending.width)
             state = _with_scope(state, index, replace(held, pending=zero, fail=fail))
         return replace(state, step_blocks=0)
@@ -122,13 +123,13 @@ class ExactTest:
     def log_e_pass(self, state: ExactState) -> float:
         """Log e-value against "violates the gate"; 0.0 before the first bet."""
         stakes = self.family.stakes(state.scale, 1)
-        return _log_sum([log(share) + value for (_, share), value in zip(stakes, state.passing, strict=True)])
+        return log_sum([log(share) + value for (_, share), value in zip(stakes, state.passing, strict=True)])
 
     def log_e_fail(self, state: ExactState, scope: int) -> float:
         """Log of the stakes' mean over alternatives in one scope, all starts with their weights."""
         stakes = self.family.stakes(state.scale, -1)
         fail = state.scopes[scope].fail
-        return _log_sum([log(share) + value for (_, share), value in zip(stakes, fail, strict=True)])
+        return log_sum([log(share) + value for (_, share), value in zip(stakes, fail, strict=True)])
 
     def bets(self, state: ExactState) -> int:
         """Blocks closed in all scopes."""
@@ -216,7 +217,7 @@ class ExactTest:
         found = [self.family.gains(part, block, base, effects, side, bursts) for base, block in bets]
         if len(found) == 1:
             return found[0]
-        return [_log_sum(values) - log(len(values)) for values in zip(*found, strict=True)]
+        return [log_sum(values) - log(len(values)) for values in zip(*found, strict=True)]
 
     def _vector(self, arms: Arms) -> Counts:
         return tally(self.family.tally, self.clusters, arms)
@@ -245,14 +246,4 @@ def _with_scope(state: ExactState, index: int, scope: ScopeState) -> ExactState:
 
 
 def _multiplied(values: Sequence[float], gains: Sequence[float]) -> tuple[float, ...]:
-    return tuple(_down(value + gain) for value, gain in zip(values, gains, strict=True))
-
-
-def _down(value: float) -> float:
-    return floor(value * _DECIMALS) / _DECIMALS
-
-
-def _log_sum(values: Sequence[float]) -> float:
-    top = max(values)
-    # Nine decimals: an untouched mixture is exactly 0, and no threshold lies that near.
-    return top if top == -inf else round(top + log(sum(exp(value - top) for value in values)), 9)
+    return tuple(down(value + gain) for value, gain in zip(values, gains, strict=True))

@@ -9,13 +9,13 @@ Knows no statistic, no counts and no cluster. Source: statistics.md §3; Howard 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, floor, inf, log
+from math import inf, log
 from typing import Final
 
 from pilotage.gate.grids import Grid, fail_grid, pass_grid
+from pilotage.gate.logsum import down, log_sum
 from pilotage.gate.smooth import Distance
 
-_DECIMALS: Final = 1e6
 _DIGITS: Final = ".10g"
 _HALVINGS: Final = 60
 
@@ -129,14 +129,3 @@ def reach_below(weighed: Weighed, effects: Grid, needed: float) -> float:
         else:
             high = middle
     return estimate - high
-
-
-def log_sum(values: Sequence[float]) -> float:
-    """``ln sum exp``, with nine decimals: an untouched mixture is exactly 0, and no threshold lies that near."""
-    top = max(values)
-    return top if top in (inf, -inf) else round(top + log(sum(exp(value - top) for value in values)), 9)
-
-
-def down(value: float) -> float:
-    """Rounded so that storing never adds evidence."""
-    return value if value in (inf, -inf) else floor(value * _DECIMALS) / _DECIMALS

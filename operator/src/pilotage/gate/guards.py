@@ -14,7 +14,7 @@ of x in {0, 1}. The promise is what the literature calls confidence-based perfor
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, floor, inf, log
+from math import exp, log
 from typing import Any, Final
 
 from pilotage.gate.arm import ArmCounts
@@ -24,13 +24,13 @@ from pilotage.gate.counts import Counts
 from pilotage.gate.engine import Arms, Kind, Look, Opening, Scope, start_share
 from pilotage.gate.families import inside
 from pilotage.gate.grids import Grid, fail_grid, margin_scale
+from pilotage.gate.logsum import down, log_sum
 from pilotage.gate.packing import pack, unpack
 from pilotage.gate.spec import GateSpec, Metric
 
 CLOSES_AT: Final = 20
 _LEAST_LOG_ODDS: Final = -1.75
 _LOG_ODDS_STEP: Final = 0.5
-_DECIMALS: Final = 1e6
 _NOTHING: Final = ArmCounts()
 
 CONFIDENCES: Final = tuple(
@@ -85,7 +85,7 @@ class GuardTest:
 
     def opened(self, opening: Opening) -> GuardState:
         """Before the first block. History is of no use: what matters is how the arms differ at the same time."""
-        fail = (_down(log(start_share(1))),) * len(self.effects)
+        fail = (down(log(start_share(1))),) * len(self.effects)
         return tuple(
             GuardScope(pending=Counts.zero(2 * len(scope.weights), self.width), fail=fail, blocks=0)
             for scope in self.scopes
@@ -104,11 +104,11 @@ class GuardTest:
 
     def turn(self, state: GuardState, look: Look, start: int) -> GuardState:
         """The weight changed: close what is pending, open another fail start."""
-        opens, scopes = _down(log(start_share(start))), []
+        opens, scopes = down(log(start_share(start))), []
         for scope, held in zip(self.scopes, state, strict=True):
             if min(held.pending.n) >= 1:
                 held = self._closed(scope, held, self._vector(scope, look.after))
-            fail = tuple(_down(_log_sum([value, opens])) for value in held.fail)
+            fail = tuple(down(log_sum([value, opens])) for value in held.fail)
             scopes.append(replace(held, pending=Counts.zero(held.pending.strata, self.width), fail=fail))
         return tuple(scopes)
 
@@ -118,7 +118,7 @@ class GuardTest:
 
     def log_e_fail(self, state: GuardState, scope: int) -> float:
         """Log of the stakes' mean over alternatives in one scope, all starts with their weights."""
-        return _log_sum([log(share) + value for (_, share), value in zip(self.effects, state[scope].fail, strict=True)])
+        return log_sum([log(share) + value for (_, share), value in zip(self.effects, state[scope].fail, strict=True)])
 
     def bets(self, state: GuardState) -> int:
         """Blocks closed in all scopes."""
@@ -179,7 +179,7 @@ class GuardTest:
         if min(past.n) < CLOSES_AT:  # it has taught, and that is all
             return GuardScope(pending=zero, fail=held.fail, blocks=held.blocks + 1)
         gains = self._gains(scope, block, past, self.values or self._chosen(scope, past))
-        fail = tuple(_down(value + gain) for value, gain in zip(held.fail, gains, strict=True))
+        fail = tuple(down(value + gain) for value, gain in zip(held.fail, gains, strict=True))
         return GuardScope(pending=zero, fail=fail, blocks=held.blocks + 1)
 
     def _chosen(self, scope: Scope, counts: Counts) -> tuple[float, ...]:
@@ -248,13 +248,3 @@ def _log_ratio(block: Counts, values: Sequence[float], rates: Sequence[float], n
             if n:
                 total += n * log(x * hit + (1 - x) * miss)
     return total
-
-
-def _down(value: float) -> float:
-    return floor(value * _DECIMALS) / _DECIMALS
-
-
-def _log_sum(values: Sequence[float]) -> float:
-    top = max(values)
-    # Nine decimals: an untouched mixture is exactly what its starts weigh.
-    return top if top == -inf else round(top + log(sum(exp(value - top) for value in values)), 9)

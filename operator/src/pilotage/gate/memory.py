@@ -15,7 +15,7 @@ from pilotage.gate.hypotheses import Tests
 from pilotage.gate.state import State
 from pilotage.gate.sums import sums_from_json, sums_to_json
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
