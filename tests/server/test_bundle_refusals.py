@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from pilotage_server.bundle import AnySigner, Caps, Refused, load, open_source, read_trusted_keys
-from pilotage_server.bundle.manifest import canonical, decode, encode, sha256
+from pilotage_server.bundle.manifest import sha256
+from pilotage_server.bundle.reading import decode
 from pilotage_server.bundle.signature import read_signing_key, sign
+from pilotage_server.bundle.writing import canonical, encode
 from support.serving import Keys, make_keys
 
 Tamper = Callable[[Path], object]

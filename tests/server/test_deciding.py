@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pilotage_server.bundle import AnySigner, Bundle, Refused, load, open_source
-from pilotage_server.bundle.manifest import Manifest, decode, encode
+from pilotage_server.bundle.manifest import Manifest
+from pilotage_server.bundle.reading import decode
+from pilotage_server.bundle.writing import encode
 from pilotage_server.serve.model import Predictions, ServedModel
 
 

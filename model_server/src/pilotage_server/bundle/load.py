@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pilotage_server.bundle.errors import Refused
-from pilotage_server.bundle.manifest import CARD, MANIFEST, SIGNATURE, Manifest, Sha256, decode, sha256
+from pilotage_server.bundle.manifest import CARD, MANIFEST, SIGNATURE, Manifest, Sha256, sha256
 from pilotage_server.bundle.predictor import Predictor, open_predictor
+from pilotage_server.bundle.reading import decode
 from pilotage_server.bundle.signature import Trust, verify
 from pilotage_server.bundle.source import Source
 

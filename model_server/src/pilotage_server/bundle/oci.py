@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pilotage_server.bundle.errors import Refused
-from pilotage_server.bundle.manifest import canonical
 from pilotage_server.bundle.source import LayerSource, open_layer
+from pilotage_server.bundle.writing import canonical
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pilotage_server.bundle.errors import Refused
-from pilotage_server.bundle.manifest import SIGNATURE, canonical, sha256
+from pilotage_server.bundle.manifest import SIGNATURE, sha256
+from pilotage_server.bundle.writing import canonical
 
 ALGORITHM = "ed25519"
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from pilotage_server.bundle.errors import Refused
 from pilotage_server.bundle.load import Caps
-from pilotage_server.bundle.manifest import canonical
 from pilotage_server.bundle.oci import INDEX_TYPE, MANIFEST_TYPE, REF_NAME, image_of
 from pilotage_server.bundle.registry import Reference, Registry, digest_of
+from pilotage_server.bundle.writing import canonical
 
 Progress = Callable[[str, int, bool], None]
 """Told (digest, bytes, moved) of every blob; `moved` is False when the other side had it."""

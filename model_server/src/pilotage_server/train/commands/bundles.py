@@ -19,10 +19,11 @@ from pilotage_server.bundle import (
     read_manifest,
     read_trusted_keys,
 )
-from pilotage_server.bundle.manifest import MANIFEST, SIGNATURE, encode, sha256
+from pilotage_server.bundle.manifest import MANIFEST, SIGNATURE, sha256
 from pilotage_server.bundle.oci import write_layout
 from pilotage_server.bundle.signature import new_key_pair, read_signing_key
 from pilotage_server.bundle.signature import sign as signature_of
+from pilotage_server.bundle.writing import encode
 from pilotage_server.train.commands.ending import Exit, fail, refusals
 
 _Bundle = Annotated[Path, typer.Argument(help="Bundle folder, OCI layout, or LAYOUT@sha256:…")]

@@ -14,9 +14,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pilotage_server.bundle.manifest import MANIFEST, SIGNATURE, Manifest, Sha256, encode, sha256
+from pilotage_server.bundle.manifest import MANIFEST, SIGNATURE, Manifest, Sha256, sha256
 from pilotage_server.bundle.oci import write_layout
 from pilotage_server.bundle.signature import sign
+from pilotage_server.bundle.writing import encode
 from pilotage_server.train.config import ConfigError
 from pilotage_server.train.data import Table
 from pilotage_server.train.data.split import Part
