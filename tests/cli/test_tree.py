@@ -181,6 +181,7 @@ def test_an_advisory_gate_a_margin_and_what_does_not_hold_are_told():
         difference=Difference(estimate=-0.01, lower=-0.03, upper=0.01),
         advisory=True,
         eta_s=1200,
+        note="counts requests under 0.2 s",
     )
     late = EvidenceCondition(type="LabelsLate", cluster="aws", message="9 % came late; labelDelay 20m would fit")
     evidence = replace(OF_WAVE_ONE, gates=(gate,), conditions=(late,))
@@ -188,7 +189,7 @@ def test_an_advisory_gate_a_margin_and_what_does_not_hold_are_told():
 
     assert (
         "precision[macro] 0.900 [0.880, 0.920] n=120 Δ -0.010 [-0.030, 0.010] margin 0.02"
-        " ◌ Inconclusive (advisory, a pass in about 20m)"
+        " ◌ Inconclusive (advisory, a pass in about 20m, counts requests under 0.2 s)"
     ) in text
     assert "⚠ LabelsLate" in text
     assert "aws: 9 % came late; labelDelay 20m would fit" in text

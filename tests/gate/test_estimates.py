@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 from sklearn.preprocessing import label_binarize
 
 from pilotage.gate.blocks import BUCKETS, decode_counts
-from pilotage.gate.estimates import estimate
+from pilotage.gate.estimates import binning, estimate
 from pilotage.gate.spec_reader import decode
 
 NAMES = "abcdef"
@@ -195,6 +195,15 @@ def test_a_ranking_without_positives_or_a_cluster_without_labels_is_absent():
     assert estimate(gate, ["a", "b", "c"], both) == pytest.approx(0.5)
     assert estimate(gate, ["a", "b", "c"], [(0.5, both[0][1]), (0.5, counted()[0][1])]) is None
     assert estimate(gate, ["a", "b", "c"], [(1.0, both[0][1]), (0.0, counted()[0][1])]) == pytest.approx(0.5)
+
+
+def test_what_buckets_hide_of_an_area_is_told_and_of_nothing_else():
+    counts = counted(buckets={"a": {"0": [2] + [0] * (BUCKETS - 1), "1": [1, 1] + [0] * (BUCKETS - 2)}})
+    shown = estimate(a_gate(metric="rocAuc", **{"class": "a"}), ["a", "b", "c"], counts)
+    hidden = binning(a_gate(metric="rocAuc", **{"class": "a"}), ["a", "b", "c"], counts)
+    assert (shown, hidden) == (pytest.approx(0.75), pytest.approx(0.25))  # the tied positive is above both, or below
+    assert binning(a_gate(metric="prAuc", **{"class": "a"}), ["a", "b", "c"], counts) is None
+    assert binning(a_gate(metric="accuracy"), ["a", "b", "c"], counted(confusion={"a": {"a": 1}})) is None
 
 
 def test_audited_labels_are_counted_alone_where_a_gate_asks_for_them():

@@ -157,6 +157,19 @@ def test_a_note_stays_while_looks_have_nothing_new_to_tell() -> None:
     assert "0.25 s is no edge" in again.gates[0].note
 
 
+def test_an_area_says_what_its_buckets_hide() -> None:
+    analysis = an_analysis({"metric": "rocAuc", "class": "a", "floor": 0.6})
+    scores = {"a": {"0": [30, *[0] * 49], "1": [30, 30, *[0] * 48]}}
+    state = analysis.update(
+        analysis.start(["a", "b"], {"aws": 1.0}), {"at": 0.0, "clusters": {"aws": {"canary": {"buckets": scores}}}}
+    )
+    entry = WaveEvidence(wave="first", step=0, state=state.to_dict(), clusters=("aws",))
+
+    told = judged(entry, analysis.verdict(state), analysis.gates, {})
+
+    assert told.gates[0].note == "scores are counted in buckets: the area is known to 0.2"
+
+
 def a_block(*, canary: Counts) -> Block:
     query = BlockQuery(
         cluster="aws",

@@ -53,13 +53,14 @@ def gate_line(gate: GateResult, spec: Mapping[str, Any]) -> str:
     """`recall[8] 0.931 [0.902, 0.953] n=1204 floor 0.90 ✔ Pass`: estimate, bounds, labels, what is asked, verdict.
 
     Where there is a margin, stable's value and the difference with its bounds; then whether it only advises, and when
-    a pass may come.
+    a pass may come, and what the figures rest on.
     """
     asked = " ".join(f"{key} {spec[key]:g}" for key in ("floor", "ceiling", "margin") if key in spec)
     bounds = f"{number(gate.estimate)} [{number(gate.lower)}, {number(gate.upper)}] n={gate.labels_canary}"
     said = f"{gate_title(gate, spec)} {bounds}{_against(gate)} {asked}".rstrip()
     notes = ["advisory"] if gate.advisory else []
     notes += [f"a pass in about {age(gate.eta_s)}"] if gate.eta_s is not None and gate.verdict != "Pass" else []
+    notes += [gate.note] if gate.note else []
     told = f" ({', '.join(notes)})" if notes else ""
     return f"{said} {VERDICT_SYMBOLS.get(gate.verdict, '?')} {gate.verdict}{told}"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pilotage.gate.arm import ArmCounts, Confusion
 from pilotage.gate.confusion import confusion_metric, margins_of
-from pilotage.gate.ranking import RankingMetric, average_precision, roc_auc
+from pilotage.gate.ranking import RankingMetric, Shares, average_precision, binning_bound, roc_auc
 from pilotage.gate.spec import Average, GateSpec, Labels, Metric
 
 Mix = Sequence[tuple[float, ArmCounts]]
@@ -81,16 +81,39 @@ def ranking_of(metric: Metric) -> RankingMetric:
     return roc_auc if metric is Metric.ROC_AUC else average_precision
 
 
+def binning(gate: GateSpec, classes: Sequence[str], mix: Mix) -> float | None:
+    """How far the ROC-AUC shown may lie from that of the scores themselves, which are known to a bucket only.
+
+    None for every other metric, and while it is undefined.
+    """
+    if gate.metric is not Metric.ROC_AUC:
+        return None
+    return _over_classes(gate, classes, mix, binning_bound)
+
+
 def _ranked(gate: GateSpec, classes: Sequence[str], mix: Mix) -> float | None:
+    ranking = ranking_of(gate.metric)
+
+    def value(positives: Shares, negatives: Shares) -> float | None:
+        found = ranking(positives, negatives)
+        return None if found is None else found.value
+
+    return _over_classes(gate, classes, mix, value)
+
+
+def _over_classes(
+    gate: GateSpec, classes: Sequence[str], mix: Mix, of: Callable[[Shares, Shares], float | None]
+) -> float | None:
+    """A number of positives and negatives per bucket, of the gate's class or averaged as the gate averages."""
     total = weights = 0.0
     for name in classes if gate.class_name is None else (gate.class_name,):
-        shares = mixed((share, _buckets(name, counts)) for share, counts in mix)
+        shares = mixed((share, _buckets(name, counts)) for share, counts in mix if share > 0)
         half = 0 if shares is None else len(shares) // 2
-        found = ranking_of(gate.metric)(shares[half:], shares[:half]) if shares is not None else None
+        found = None if shares is None else of(shares[half:], shares[:half])
         if shares is None or found is None:
             return None
         weight = sum(shares[half:]) if gate.average is Average.WEIGHTED else 1.0
-        total += weight * found.value
+        total += weight * found
         weights += weight
     return total / weights
 

@@ -10,7 +10,7 @@ from pilotage.gate.composite_interval import metric_interval, pooled_difference,
 from pilotage.gate.composites import reach_of
 from pilotage.gate.denominators import labels_in
 from pilotage.gate.engine import Kind, Scope, Test
-from pilotage.gate.estimates import Mix, estimate
+from pilotage.gate.estimates import Mix, binning, estimate
 from pilotage.gate.grids import fail_grid, floor_scale, margin_scale, pass_grid
 from pilotage.gate.guards import guard_test
 from pilotage.gate.interval import Interval, interval
@@ -59,6 +59,11 @@ class Bounds:
         whole = Interval(estimate=ours - theirs, lower=-self._reach, upper=self._reach)
         found = (self._difference() or whole).around(ours - theirs)
         return found.consistent_with(bound, passed=Kind.MARGIN in self.passed, below=gate.is_loss)
+
+    @cached_property
+    def binning(self) -> float | None:
+        """How far a ROC-AUC may be off because scores are known to a bucket only; None for other metrics."""
+        return binning(self.gate, self.memory.classes, self._mix("canary"))
 
     @property
     def _reach(self) -> float:

@@ -64,10 +64,16 @@ class GateVerdict:
         """``{estimate, lower, upper}`` of canary − stable, for a gate with a margin."""
         return self.bounds.difference.to_dict() if self.bounds.difference else None
 
+    @property
+    def binning(self) -> float | None:
+        """How far a ROC-AUC may be off because scores are known to a bucket only; None for other metrics."""
+        return self.bounds.binning
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, bounds included."""
         told = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "bounds"}
-        raw: dict[str, Any] = _plain(told | {"lower": self.lower, "upper": self.upper, "difference": self.difference})
+        shown = {"lower": self.lower, "upper": self.upper, "difference": self.difference}
+        raw: dict[str, Any] = _plain(told | shown | ({} if self.binning is None else {"binning": self.binning}))
         return raw
 
 

@@ -23,7 +23,7 @@ def judged(
     specs = {gate.name: gate for gate in gates}
     notes = {gate.name: gate.note for gate in entry.gates}  # a look without news has no edges to tell
     results = tuple(
-        _result(gate, note_on(specs[gate.name], edges) or notes.get(gate.name, ""), specs[gate.name])
+        _result(gate, _note(gate, specs[gate.name], edges) or notes.get(gate.name, ""), specs[gate.name])
         for gate in verdict.gates.values()
     )
     broken = tuple(
@@ -75,6 +75,13 @@ def _result(gate: GateVerdict, note: str, spec: GateSpec) -> GateResult:
         eta_s=None if gate.eta is None else float(round(gate.eta)),
         note=note,
     )
+
+
+def _note(gate: GateVerdict, spec: GateSpec, edges: Mapping[float, float]) -> str:
+    """What the figures rest on, beyond counting."""
+    if gate.binning is not None:
+        return f"scores are counted in buckets: the area is known to {gate.binning:.1g}"
+    return note_on(spec, edges)
 
 
 def _short(value: float | None) -> float | None:
