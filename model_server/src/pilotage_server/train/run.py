@@ -2,7 +2,8 @@
 
 load → check → split → select and fit → export through the parity gate → open the test rows, once → evaluate → write.
 Owns the folder it writes to: `bundle/` (files), `oci/` (the same as an OCI image layout), `report.html`,
-`model_card.md`, `result.json`, and `holdback.json` when rows are held back; after a refusal `refused.json` alone.
+`model_card.md`, `sbom.cdx.json`, `result.json`, and `holdback.json` when rows are held back; after a refusal
+`refused.json` alone.
 Numeric libraries run on one thread, so that sums have one order.
 """
 
@@ -24,6 +25,7 @@ from pilotage_server.train.data.sealed import Sealed
 from pilotage_server.train.data.split import Split, split
 from pilotage_server.train.deploy.bundle import Model, build_manifest
 from pilotage_server.train.deploy.export import Export, export, parity_rows
+from pilotage_server.train.deploy.sbom import ROOTS, SBOM_FILE, bill_of_materials, extras_of
 from pilotage_server.train.deploy.write import (
     CARD_FILE,
     REPORT_FILE,
@@ -97,12 +99,14 @@ def finish(
         write_text(out, REPORT_FILE, render_report(document))
         raise FairnessFailed(broken)
     pages = {CARD_FILE: render_card(document), REPORT_FILE: render_report(document)}
-    files = exported.files | {name: page.encode() for name, page in pages.items()}
+    sbom = bill_of_materials(config.name, config.version, (*ROOTS, *extras_of(config)))
+    files = exported.files | {name: page.encode() for name, page in pages.items()} | {SBOM_FILE: sbom}
     model = Model(exported=exported, decision=selected.decision, chosen=selected.document["chosen"])
     manifest = build_manifest(config, table, parts.train, test, model, metrics=outcome.metrics, files=files)
     written = write_bundle(out, manifest, files, image=config.image, key=key)
     for name, page in pages.items():
         write_text(out, name, page)
+    write_text(out, SBOM_FILE, sbom.decode())
     if len(parts.holdback):
         write_holdback(out, table, parts.holdback)
     document = {

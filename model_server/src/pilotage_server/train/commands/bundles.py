@@ -13,7 +13,9 @@ from pilotage_server.bundle import (
     AnySigner,
     BackendKind,
     Caps,
+    Manifest,
     Refused,
+    Source,
     load,
     open_source,
     read_manifest,
@@ -47,11 +49,36 @@ def keygen_command(
     print(public_file)
 
 
-def inspect_command(bundle: _Bundle) -> None:
-    """Print a bundle's manifest as JSON; proves nothing about it."""
+def inspect_command(
+    bundle: _Bundle,
+    sbom: Annotated[
+        bool, typer.Option("--sbom", help="Print the bill of materials of its training instead (CycloneDX JSON).")
+    ] = False,
+) -> None:
+    """Print a bundle's manifest as JSON; proves nothing about it (verify does).
+
+    Example: pilotage-model inspect build/iris/bundle --sbom > iris.cdx.json
+    """
+    from pilotage_server.train.deploy.sbom import SBOM_FILE
+
     with refusals():
-        manifest, digest, _ = read_manifest(open_source(bundle), trust=AnySigner(), caps=Caps())
+        source = open_source(bundle)
+        manifest, digest, _ = read_manifest(source, trust=AnySigner(), caps=Caps())
+        if sbom:
+            print(_proven(source, manifest, SBOM_FILE, "was trained before there were any; train it again").decode())
+            return
     print(json.dumps({"digest": f"sha256:{digest}"} | json.loads(encode(manifest)), indent=2, ensure_ascii=False))
+
+
+def _proven(source: Source, manifest: Manifest, name: str, missing: str) -> bytes:
+    """A file of a bundle, held against its digest; raises `Refused`."""
+    entry = next((file for file in manifest.files if file.name == name), None)
+    if entry is None:
+        raise Refused(name, "is not in this bundle", missing)
+    content = source.read(entry.name)
+    if sha256(content) != entry.sha256:
+        raise Refused(name, "its SHA-256 is not the one in manifest.json", "deploy the bundle again")
+    return content
 
 
 def verify_command(
@@ -114,8 +141,6 @@ def export_command(
         if entry is None:
             why = "ONNX gave other answers than scikit-learn" if manifest.backend is BackendKind.SKLEARN else "not made"
             fail(f"{bundle}: holds no {wanted} ({why}); write {to.with_suffix('.skops').name} instead")
-        content = source.read(entry.name)
-        if sha256(content) != entry.sha256:
-            raise Refused(entry.name, "its SHA-256 is not the one in manifest.json", "deploy the bundle again")
+        content = _proven(source, manifest, entry.name, "")
     to.write_bytes(content)
     print(to)

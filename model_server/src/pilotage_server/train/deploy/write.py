@@ -21,11 +21,12 @@ from pilotage_server.bundle.writing import encode
 from pilotage_server.train.config import ConfigError
 from pilotage_server.train.data import Table
 from pilotage_server.train.data.split import Part
+from pilotage_server.train.deploy.sbom import SBOM_FILE
 
 BUNDLE_FOLDER, OCI_FOLDER, RESULT_FILE, HOLDBACK_FILE = "bundle", "oci", "result.json", "holdback.json"
 CARD_FILE, REPORT_FILE = "model_card.md", "report.html"
 REFUSED_FILE = "refused.json"
-_OURS = {BUNDLE_FOLDER, OCI_FOLDER, RESULT_FILE, HOLDBACK_FILE, REFUSED_FILE, CARD_FILE, REPORT_FILE}
+_OURS = {BUNDLE_FOLDER, OCI_FOLDER, RESULT_FILE, HOLDBACK_FILE, REFUSED_FILE, CARD_FILE, REPORT_FILE, SBOM_FILE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
