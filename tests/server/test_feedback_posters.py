@@ -13,7 +13,7 @@ from pilotage_server.feedback import (
 )
 from pilotage_server.feedback.credentials import Budget, Credentials
 from pilotage_server.feedback.link import CollectorUnavailable
-from pilotage_server.feedback.registration import _refresh_credentials
+from pilotage_server.feedback.registration import refresh_or_keep
 from pilotage_server.feedback.results import Result
 from support.feedback import START_S, MonotonicClock, an_identity, key_dir
 
@@ -160,10 +160,10 @@ def test_a_token_that_is_exchanged_acts_at_the_next_look(credentials, tmp_path):
 def test_a_folder_that_became_unusable_leaves_the_old_tokens_in_force_and_is_logged_once(credentials, tmp_path):
     key_dir(tmp_path / "credentials", clinic=b"short")
 
-    refused = _refresh_credentials(credentials, "")
+    refused = refresh_or_keep(credentials, "credentials")
 
     assert "a token is 16 or more visible ASCII characters" in refused
-    assert _refresh_credentials(credentials, refused) == refused
+    assert refresh_or_keep(credentials, "credentials", refused) == refused
     assert credentials.identify(b"Bearer " + b"c" * 32) == "clinic"
 
 
@@ -190,6 +190,19 @@ def test_a_folder_nobody_could_tell_apart_is_refused(tmp_path, files, says):
 def test_a_missing_folder_names_the_variable(tmp_path):
     with pytest.raises(FeedbackRefused, match=r"PILOTAGE_FEEDBACK_CREDENTIALS_DIR: .* mount a Secret"):
         Credentials(tmp_path / "nowhere")
+
+
+def test_a_collector_without_its_secret_lets_nobody_in_until_it_is_there(tmp_path):
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    credentials = Credentials(folder, may_be_closed=True)
+
+    assert credentials.identify(None) is None
+    assert credentials.identify(b"Bearer ") is None
+    assert "0 tokens" in refresh_or_keep(credentials, "credentials")
+    key_dir(folder, aws=b"a" * 32)
+    assert refresh_or_keep(credentials, "credentials") == ""
+    assert credentials.identify(b"Bearer " + b"a" * 32) == "aws"
 
 
 def test_identities_may_come_as_lines_of_a_variable():

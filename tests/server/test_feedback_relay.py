@@ -19,6 +19,7 @@ from pilotage_server.feedback import (
 )
 from pilotage_server.feedback.credentials import Credentials
 from pilotage_server.feedback.peers import Peer, read_peers
+from pilotage_server.feedback.registration import refresh_or_keep
 from pilotage_server.feedback.relay import LEFT_ALONE_S, Relay
 from support.feedback import (
     Clock,
@@ -70,7 +71,7 @@ async def a_pod(aws, clock, peers, monotonic):
     """A pod in aws that knows these peers."""
     identity = an_identity(cluster="aws")
     forwarder = Forwarder(identity, CollectorLink(aws.address, aws.ring, clock=clock))
-    relay = Relay("pets", peers, monotonic=monotonic)
+    relay = Relay("pets", lambda: peers, monotonic=monotonic)
     running = asyncio.create_task(forwarder.run())
     try:
         yield FeedbackEndpoint(identity, aws.ring, forwarder, relay=relay), relay
@@ -82,7 +83,7 @@ async def a_pod(aws, clock, peers, monotonic):
 
 
 def peer(port, *, cluster="gcp", credential=""):
-    return {cluster: Peer(cluster=cluster, host="127.0.0.1", port=port, tls=None, credential=credential)}
+    return {cluster: Peer(cluster=cluster, host="127.0.0.1", port=port, credential=credential)}
 
 
 def label(ring, clock, *, cluster="gcp", value="cat"):
@@ -200,15 +201,15 @@ def test_a_peer_brings_port_credential_and_tls(tmp_path):
     path = tmp_path / "peers.json"
     peers = {
         "gcp": {"url": "http://gcp.example", "credentialFile": str(tmp_path / "token")},
-        "azure": {"url": "https://azure.example:9443"},
+        "azure": {"url": "https://azure.example/models/pets/"},
     }
     path.write_bytes(orjson.dumps({"peers": peers}))
 
     found = read_peers(path)
 
-    assert (found["gcp"].port, found["gcp"].credential, found["gcp"].tls) == (8090, "secret-secret-secret", None)
-    assert found["azure"].port == 9443
-    assert found["azure"].tls is not None
+    gcp, azure = found["gcp"], found["azure"]
+    assert (gcp.port, gcp.credential, gcp.is_tls, gcp.path) == (8090, "secret-secret-secret", False, "")
+    assert (azure.port, azure.credential, azure.is_tls, azure.path) == (443, "", True, "/models/pets")
 
 
 def test_peers_may_come_as_json_in_a_variable_and_their_tokens_in_others():
@@ -229,9 +230,9 @@ def test_peers_may_come_as_json_in_a_variable_and_their_tokens_in_others():
         (b"{", "PILOTAGE_FEEDBACK_PEERS"),
         (b'{"peer": {}}', "did you mean 'peers'"),
         (b'{"peers": {"gcp": {"url": "gcp:8090"}}}', r"peers.gcp.url: 'gcp:8090'; write http"),
-        (b'{"peers": {"gcp": {"url": "http://gcp/x"}}}', r"peers.gcp.url"),
+        (b'{"peers": {"gcp": {"url": "http://gcp/a b"}}}', r"peers.gcp.url"),
+        (b'{"peers": {"gcp": {"url": "http://gcp/?x=1"}}}', r"peers.gcp.url"),
         (b'{"peers": {"gcp": {"url": "http://gcp:port"}}}', r"peers.gcp.url"),
-        (b'{"peers": {"gcp": {"url": "http://gcp", "credentialFile": "/nowhere"}}}', "/nowhere: No such file"),
     ],
 )
 def test_a_file_of_peers_that_cannot_be_used_is_refused_with_the_path(tmp_path, content, says):
@@ -240,6 +241,59 @@ def test_a_file_of_peers_that_cannot_be_used_is_refused_with_the_path(tmp_path, 
 
     with pytest.raises(FeedbackRefused, match=says):
         read_peers(path)
+
+
+async def test_a_peer_whose_token_is_not_there_yet_is_left_out_until_it_is(aws, gcp, clock, monotonic, tmp_path):
+    gcp.service._credentials = Credentials(key_dir(tmp_path / "credentials", aws=b"s" * 32))
+    path, token = tmp_path / "peers.json", tmp_path / "gcp-token"
+    url = f"http://127.0.0.1:{gcp.port}"
+    path.write_bytes(orjson.dumps({"peers": {"gcp": {"url": url, "credentialFile": str(token)}}}))
+    async with a_pod(aws, clock, {}, monotonic) as (endpoint, relay):
+        relay._read = lambda: read_peers(path)
+
+        assert refresh_or_keep(relay, "peers") == ""
+        (without,) = await post(endpoint, label(gcp.ring, clock))
+        token.write_text("s" * 32)
+        assert refresh_or_keep(relay, "peers") == ""
+        (with_token,) = await post(endpoint, label(gcp.ring, clock))
+
+        assert (without["result"], with_token["result"]) == ("wrong_cluster", "accepted")
+        assert f"it could not be handed on (credentialFile {token}: No such file or directory)" in without["reason"]
+        assert relayed(relay) == {"answered": 1, "failed": 0}
+
+
+async def test_peers_come_and_go_while_a_pod_runs_and_a_broken_file_changes_nothing(
+    aws, gcp, clock, monotonic, tmp_path
+):
+    path = tmp_path / "peers.json"
+    async with a_pod(aws, clock, {}, monotonic) as (endpoint, relay):
+        relay._read = lambda: read_peers(path)
+        path.write_bytes(orjson.dumps({"peers": {"gcp": {"url": f"http://127.0.0.1:{gcp.port}"}}}))
+        relay.refresh()
+        assert (await post(endpoint, label(gcp.ring, clock)))[0]["result"] == "accepted"
+
+        path.write_bytes(b"{")
+        refused = refresh_or_keep(relay, "peers")
+        assert refused.startswith("PILOTAGE_FEEDBACK_PEERS")
+        assert (await post(endpoint, label(gcp.ring, clock)))[0]["result"] == "accepted"
+
+        path.write_bytes(b'{"peers": {}}')
+        relay.refresh()
+        assert (await post(endpoint, label(gcp.ring, clock)))[0]["result"] == "wrong_cluster"
+        assert relayed(relay) == {"answered": 2, "failed": 0}
+
+
+def test_authorities_that_are_none_leave_the_peer_out(tmp_path):
+    (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
+    path = tmp_path / "peers.json"
+    path.write_bytes(
+        orjson.dumps({"peers": {"gcp": {"url": "https://gcp.example", "caFile": str(tmp_path / "ca.crt")}}})
+    )
+
+    relay = Relay("pets", lambda: read_peers(path))
+
+    assert relay.knows("gcp")
+    assert "caFile" in relay._ways["gcp"].problem
 
 
 async def test_any_pod_tells_the_collectors_exact_integers(aws, clock, monotonic):

@@ -24,13 +24,21 @@ _BEARER: Final = re.compile(rb"[Bb]earer +([\x21-\x7e]+) *")
 
 
 class Credentials:
-    """The identities that may post labels. `refresh` re-reads the folder and keeps the old ones if it is unusable."""
+    """The identities that may post labels. `refresh` re-reads the folder and keeps the old ones if it is unusable.
 
-    def __init__(self, directory: Path | None, lines: str = "") -> None:
+    `may_be_closed`: a folder that cannot be used yet lets nobody in, until it can, instead of being refused.
+    """
+
+    def __init__(self, directory: Path | None, lines: str = "", *, may_be_closed: bool = False) -> None:
         """Read the folder, or the lines. Raises `FeedbackRefused`."""
         self._directory = directory
-        self._digests = _read(directory) if directory else _parse(lines)
-        self._is_open = not self._digests
+        self._digests: dict[str, bytes] = {}
+        try:
+            self._digests = _read(directory) if directory else _parse(lines)
+        except FeedbackRefused:
+            if not may_be_closed:
+                raise
+        self._is_open = directory is None and not self._digests
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -102,7 +110,7 @@ def _parse(lines: str) -> dict[str, bytes]:
 def _checked(found: dict[str, bytes], place: str) -> dict[str, bytes]:
     """Digests of the tokens; a message names the identity, never a token."""
     if not 1 <= len(found) <= MAX_IDENTITIES:
-        raise FeedbackRefused(f"{place}: {len(found)} tokens; give 1 to {MAX_IDENTITIES}")
+        raise FeedbackRefused(f"{place}: {len(found)} tokens; give 1 to {MAX_IDENTITIES}, one key of the Secret each")
     for name, token in found.items():
         if not _NAME.fullmatch(name) or name == ANONYMOUS:
             raise FeedbackRefused(f"{place}: {name[:64]!r} names no identity; use lower-case letters, digits, - and .")

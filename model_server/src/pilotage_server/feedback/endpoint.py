@@ -49,7 +49,7 @@ class FeedbackEndpoint:
         self._forwarder = forwarder
         self._credentials = credentials or Credentials(None)
         self._budget = budget or Budget(DEFAULT_RATE, most_at_once=MAX_ITEMS)
-        self._relay = relay or Relay(identity.model, {})
+        self._relay = relay or Relay(identity.model, dict)
         self.tally = EndpointTally(identity, lambda: self._credentials.identities)
 
     async def handle(self, body: bytes, authorization: bytes | None = None) -> Response:

@@ -51,7 +51,7 @@ class Feedback:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.forwarder.run(), name="feedback-forwarder")
                 tasks.create_task(self.registration.run(), name="feedback-registration")
-                tasks.create_task(keep_secrets_fresh(self.ring, self.credentials), name="feedback-secrets")
+                tasks.create_task(keep_secrets_fresh(self.ring, self.credentials, self.relay), name="feedback-secrets")
                 if self.post is not None:
                     tasks.create_task(self.post.run(), name="feedback-shadow")
         finally:
@@ -75,7 +75,7 @@ def open_feedback(
     forwarder = Forwarder(identity, CollectorLink(collector, ring))
     signer = TokenSigner(ring, identity, audit_rate=chosen.audit_rate, sealed=chosen.sealed)
     credentials = Credentials(chosen.credentials, chosen.credential_lines)
-    relay = Relay(identity.model, read_peers(chosen.peers) if chosen.peers else {})
+    relay = Relay(identity.model, lambda: read_peers(chosen.peers) if chosen.peers else {})
     endpoint = FeedbackEndpoint(
         identity,
         ring,

@@ -17,6 +17,7 @@ from pilotage_server.feedback.credentials import Credentials
 from pilotage_server.feedback.forwarder import announcement_of
 from pilotage_server.feedback.keys import KeyRing, KeysRefused
 from pilotage_server.feedback.link import CollectorLink, CollectorUnavailable
+from pilotage_server.feedback.relay import Relay
 from pilotage_server.feedback.settings import FeedbackRefused
 
 AGAIN_S: Final = 30.0
@@ -63,13 +64,15 @@ class Registration:
             self._link.close()
 
 
-async def keep_secrets_fresh(ring: KeyRing, credentials: Credentials) -> None:
-    """Re-read keys and credentials until cancelled. Owns: nothing. Ends: when cancelled. Retried: unreadable files."""
-    refused = refused_credentials = ""
+async def keep_secrets_fresh(ring: KeyRing, credentials: Credentials, relay: Relay | None = None) -> None:
+    """Re-read keys, credentials and peers until cancelled. Owns: nothing. Ends: when cancelled. Retried: all files."""
+    refused = refused_credentials = refused_peers = ""
     while True:
         await asyncio.sleep(KEYS_EVERY_S)
         refused = refresh_keys(ring, refused)
-        refused_credentials = _refresh_credentials(credentials, refused_credentials)
+        refused_credentials = refresh_or_keep(credentials, "credentials", refused_credentials)
+        if relay is not None:
+            refused_peers = refresh_or_keep(relay, "peers", refused_peers)
 
 
 def refresh_keys(ring: KeyRing, refused: str = "") -> str:
@@ -84,11 +87,12 @@ def refresh_keys(ring: KeyRing, refused: str = "") -> str:
     return ""
 
 
-def _refresh_credentials(credentials: Credentials, refused: str) -> str:
+def refresh_or_keep(files: Credentials | Relay, what: str, refused: str = "") -> str:
+    """Re-read once, and give the refusal if there is one, logged when it is new; what was known stays then."""
     try:
-        credentials.refresh()
+        files.refresh()
     except FeedbackRefused as error:
         if str(error) != refused:
-            _log.error("feedback.credentials_refused", error=str(error))
+            _log.error(f"feedback.{what}_refused", error=str(error))
         return str(error)
     return ""

@@ -3,10 +3,11 @@
 Best effort: what cannot be handed on is answered `wrong_cluster` with the reason, and its client, who still has the
 label, posts it there itself. A peer that failed is left alone for a few seconds, so that a cluster that is down costs
 its labels nothing but that answer, and other labels nothing at all. Nothing is handed on twice: a peer that gets a
-stranger's label says `wrong_cluster`.
+stranger's label says `wrong_cluster`. Peers may come, change and go while it runs.
 """
 
 import asyncio
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,11 +29,28 @@ class Relay(Collector):
     """The ways to other clusters' collectors. Register it with Prometheus."""
 
     def __init__(
-        self, model: str, peers: Mapping[str, Peer], *, monotonic: Callable[[], float] = time.monotonic
+        self, model: str, read: Callable[[], Mapping[str, Peer]], *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
+        """`read` gives the peers as they are now. Raises what it raises."""
         self._model = model
-        self._ways = {cluster: _Way(peer) for cluster, peer in peers.items()}
+        self._read = read
+        self._ways: dict[str, _Way] = {}
+        self._counted: dict[str, Counter[str]] = {}  # outlives a way: counters never fall
         self._monotonic = monotonic
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Learn of peers that came, changed or went. Raises what reading them raises, keeping those that are known."""
+        peers = self._read()
+        for cluster in [known for known, way in self._ways.items() if peers.get(known) != way.peer]:
+            way = self._ways.pop(cluster)
+            way.exchange.close()
+            _log.info("feedback.peer_changed", cluster=cluster, known=cluster in peers)
+        for cluster in peers.keys() - self._ways.keys():
+            self._ways[cluster] = way = _Way(peers[cluster])
+            self._counted.setdefault(cluster, Counter())
+            if way.problem:
+                _log.warning("feedback.peer_unusable", cluster=cluster, error=way.problem)
 
     def knows(self, cluster: str) -> bool:
         """Whether labels of that cluster may be handed on."""
@@ -40,8 +58,13 @@ class Relay(Collector):
 
     async def hand_on(self, cluster: str, posted: Sequence[Any]) -> list[dict[str, Any]] | str:
         """The issuing cluster's answer to each item, or why there is none."""
-        way = self._ways[cluster]
+        way = self._ways.get(cluster)
+        if way is None:
+            return "it is no longer known here"
         async with way.turn:
+            counted = self._counted[cluster]
+            if way.problem:
+                return f"it could not be handed on ({way.problem})"
             if self._monotonic() < way.closed_until:
                 return way.failure
             try:
@@ -49,10 +72,10 @@ class Relay(Collector):
             except (ExchangeFailed, Incomprehensible) as error:
                 way.failure = f"it could not be handed on ({error})"
                 way.closed_until = self._monotonic() + LEFT_ALONE_S
-                way.counted["failed"] += len(posted)
+                counted["failed"] += len(posted)
                 _log.warning("feedback.relay_failed", cluster=cluster, error=str(error), items=len(posted))
                 return way.failure
-        way.counted["answered"] += len(posted)
+        counted["answered"] += len(posted)
         return answers
 
     def close(self) -> None:
@@ -67,25 +90,33 @@ class Relay(Collector):
             "Feedback items handed on to the cluster that predicted.",
             labels=("model", "cluster", "result"),
         )
-        for cluster, way in self._ways.items():
+        for cluster, counted in list(self._counted.items()):
             for result in ("answered", "failed"):
-                family.add_metric((self._model, cluster, result), way.counted[result])
+                family.add_metric((self._model, cluster, result), counted[result])
         yield family
 
 
 class _Way:
-    """One peer, one message at a time."""
+    """One peer, one message at a time. `problem`: why nothing can be sent, or empty."""
 
     def __init__(self, peer: Peer) -> None:
-        self.exchange = Exchange(peer.host, peer.port, tls=peer.tls)
+        self.peer = peer
+        self.problem = peer.problem
+        tls: ssl.SSLContext | None = None
+        if peer.is_tls and not peer.problem:
+            try:
+                tls = ssl.create_default_context(cadata=peer.authorities or None)
+            except ssl.SSLError as error:
+                self.problem = f"caFile: {error}"
+        self.exchange = Exchange(peer.host, peer.port, tls=tls)
         self.turn = asyncio.Lock()
         self.closed_until = float("-inf")
         self.failure = ""
-        self.counted: Counter[str] = Counter()
         self._headers = {"authorization": f"Bearer {peer.credential}"} if peer.credential else {}
 
     async def send(self, model: str, posted: Sequence[Any]) -> list[dict[str, Any]]:
-        status, answer = await self.exchange.post(RELAY_PATH, self._headers, write_relay(model, posted))
+        body = write_relay(model, posted)
+        status, answer = await self.exchange.post(self.peer.path + RELAY_PATH, self._headers, body)
         if status != 200:
             raise Incomprehensible(f"it answered {status}: {answer[:200].decode(errors='replace')}")
         return read_relayed(answer, len(posted))

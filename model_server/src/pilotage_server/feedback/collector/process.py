@@ -41,7 +41,8 @@ def run_collector(settings: CollectorSettings) -> int:
         ring = KeyRing(pod_path(settings.key_dir))
         config = ConfigFile(pod_path(settings.config))
         chosen = FeedbackSettings.from_env(os.environ)
-        credentials = Credentials(chosen.credentials, chosen.credential_lines)
+        # Only relays need them here: our own pods prove themselves with the key, and counting must not wait for them.
+        credentials = Credentials(chosen.credentials, chosen.credential_lines, may_be_closed=True)
         ledger = _open_ledger(pod_path(settings.data), config)
     except (KeysRefused, DatabaseRefused, FeedbackRefused) as error:
         raise SettingsRefused(str(error)) from error
