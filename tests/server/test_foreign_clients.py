@@ -89,6 +89,47 @@ def test_bytes_and_json_are_the_same_numbers(server: Server) -> None:
     assert packed.body["outputs"] == zipped.body["outputs"] == plain.body["outputs"]
 
 
+KSERVES = {"name": "input-0", "datatype": "FP32", "shape": [2, 4], "data": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}
+MLSERVERS = {"name": "input-0", "datatype": "INT32", "shape": [1, 3], "data": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "json_outputs", "behind"),
+    [
+        ({}, ["predict", "predict_proba"], 0),
+        ({"outputs": [{"name": "output-0", "parameters": {"binary_data": True}}]}, ["output-0"], 28),
+        ({"parameters": {"binary_data_output": True}}, ["predict", "predict_proba"], 28 + 48),
+    ],
+    ids=["iris_input_v2", "iris_input_v2_binary", "iris_input_v2_all_binary"],
+)
+def test_the_bodies_of_kserves_examples_are_predicted(
+    wanted: dict[str, Any], json_outputs: list[str], behind: int, server: Server
+) -> None:
+    answer = server.request("POST", INFER, {"inputs": [KSERVES], **wanted})
+
+    content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+    ends = int(answer.headers.get("inference-header-content-length", len(content)))
+    assert answer.status == 200
+    assert [output["name"] for output in json.loads(content[:ends])["outputs"]] == json_outputs
+    assert len(content) - ends == behind
+    if behind:
+        assert content[ends : ends + 28] == struct.pack("<I10s", 10, b"versicolor") * 2
+
+
+def test_bodies_written_for_another_model_are_refused_in_words(server: Server) -> None:
+    def answer(body: object, path: str = INFER) -> str:
+        found = server.request("POST", path, body)
+        assert found.status == 400
+        return str(found.body["error"])
+
+    flat = {**MLSERVERS, "shape": [3]}
+    assert "shape [1, 3]; this model takes [n, 4]" in answer({"inputs": [MLSERVERS]})
+    assert "shape [3]; this model takes [n, 4]" in answer({"inputs": [flat]})
+    assert "requested-output-0" in answer({"inputs": [KSERVES], "outputs": [{"name": "requested-output-0"}]})
+    assert "is not an object" in answer([{"inputs": [KSERVES]}])
+    assert "instances: is missing" in answer({"inputs": [{"sepal_length_(cm)": [5.1]}]}, "/v1/models/iris:predict")
+
+
 def test_bytes_that_do_not_fit_are_refused(server: Server) -> None:
     def answer(size: int, sent: bytes) -> str:
         tensor = {"name": "input", "datatype": "FP64", "shape": [2, 4], "parameters": {"binary_data_size": size}}

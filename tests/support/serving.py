@@ -109,7 +109,8 @@ class Server:
         finally:
             connection.close()
         is_json = response.headers.get("content-type") == "application/json"
-        decoded = json.loads(content) if is_json and content else content.decode()
+        is_text = (response.headers.get("content-type") or "text/").startswith("text/")
+        decoded = json.loads(content) if is_json and content else content.decode() if is_text else content
         return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, decoded)
 
     def metric(self, sample: str) -> float:

@@ -51,6 +51,7 @@ class Pages:
         openapi = lru_cache(maxsize=1)(lambda: openapi_document(model))
         server, described = _page(server_metadata()), _page(orjson.dumps(model_metadata(model)))
         self._pages: dict[str, Callable[[], Reply]] = {
+            "/": _page(orjson.dumps({"status": "alive"})),  # liveness, as clients of V1 ask for it
             "/v2": server,
             "/v2/": server,
             "/v2/health/live": lambda: live(lifecycle),
