@@ -48,7 +48,7 @@ def test_the_exported_model_gives_the_bundles_probabilities(unsigned: Path, tmp_
 
     assert ended.stdout.strip() == str(tmp_path / "iris.onnx")
     bundle = load(open_source(unsigned / "bundle"), trust=AnySigner())
-    rows = np.array(bundle.manifest.golden.rows)
+    rows = np.array(bundle.manifest.golden.rows, dtype=np.float64)
     alone = OnnxPredictor((tmp_path / "iris.onnx").read_bytes(), name="x", width=4, classes=3, threads=1)
     assert np.array_equal(alone.probabilities(rows), bundle.predictor.probabilities(rows))
 

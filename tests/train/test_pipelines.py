@@ -105,8 +105,10 @@ def test_gaps_and_categories_serve_through_the_parity_gate(encode: str, tmp_path
     result = train_config(a_credit_config(path, prepare={"encode": encode}), tmp_path / "run", keys).document
 
     loaded = load(open_source(tmp_path / "run" / "oci"), trust=read_trusted_keys(keys.public_dir))
-    assert loaded.manifest.data["categories"] == {"job": ["clerk", "driver", "nurse"]}
-    assert loaded.manifest.data["missing"] == ["income"]
+    features = {feature.name: feature for feature in loaded.manifest.features}
+    assert features["job"].categories == ("clerk", "driver", "nurse")
+    assert [name for name, feature in features.items() if feature.missing] == ["income"]
+    assert any(row[0] is None for row in loaded.manifest.golden.rows)
     assert result["metrics"]["rocAuc"]["macro"]["value"] > 0.7
     with_gap = np.array([[np.nan, 30.0, 1.0], [50.0, 20.0, 0.0]])
     assert np.isfinite(loaded.predictor.probabilities(with_gap)).all()

@@ -108,7 +108,7 @@ def self_test(manifest: Manifest, predictor: Predictor) -> None:
     expected = np.array(golden.probabilities)
     remedy = "this machine or its libraries compute differently: export the bundle for the versions this image has"
     try:
-        found = predictor.probabilities(np.array(golden.rows))
+        found = predictor.probabilities(np.array(golden.rows, dtype=np.float64))
     except Exception as error:  # whatever a backend raises here, the bundle must not serve
         raise Refused(
             manifest.model_file, f"fails on the golden rows ({type(error).__name__}: {error})", remedy

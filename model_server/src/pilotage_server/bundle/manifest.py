@@ -23,6 +23,9 @@ CARD = "model_card.md"
 NAME = r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?"
 MAX_CLASSES = 1_000
 MAX_FEATURES = 100_000
+MAX_CATEGORIES = 1_000
+MAX_TEXT = 1_024
+"""Characters of a category."""
 SLICE_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,62}"
 
 Sha256 = NewType("Sha256", str)
@@ -62,22 +65,26 @@ class FileEntry:
 class Feature:
     """One input column.
 
-    `low` and `high` are the range seen in training, for people and for drift, not a limit.
+    `low` and `high` are the range seen in training, for people and for drift, not a limit. A column of texts stands as
+    codes: places in `categories`, the texts training knew; empty for numbers. `missing`: a value may be missing (NaN),
+    since training had gaps there and the model fills or handles them.
     """
 
     name: str
     low: float
     high: float
+    categories: tuple[str, ...] = ()
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
     """Rows every server must reproduce before it is ready.
 
-    |Δp| ≤ tolerance in every cell, and equal decisions.
+    |Δp| ≤ tolerance in every cell, and equal decisions. None is a missing value.
     """
 
-    rows: tuple[tuple[float, ...], ...]
+    rows: tuple[tuple[float | None, ...], ...]
     probabilities: tuple[tuple[float, ...], ...]
     tolerance: float
 

@@ -14,8 +14,10 @@ from pilotage_server.bundle.errors import Refused
 from pilotage_server.bundle.manifest import (
     FORMAT,
     MANIFEST,
+    MAX_CATEGORIES,
     MAX_CLASSES,
     MAX_FEATURES,
+    MAX_TEXT,
     NAME,
     SIGNATURE,
     SLICE_NAME,
@@ -56,10 +58,7 @@ def _read(root: Section) -> Manifest:
     class_type = ClassType(root.choice("classType", tuple(ClassType)))
     if class_type is ClassType.INTEGER and not all(_is_int64(text) for text in classes):
         root.mistake("classes", "classType is integer, but not every class is a whole number of 64 bits")
-    features = tuple(
-        Feature(name=f.text("name", longest=256), low=_bound(f, "low"), high=_bound(f, "high"))
-        for f in root.sections("features", longest=MAX_FEATURES)
-    )
+    features = tuple(_feature(section) for section in root.sections("features", longest=MAX_FEATURES))
     if not features or len({f.name for f in features}) < len(features):
         root.mistake("features", "empty, or a name occurs twice")
     backend, decision = root.section("backend"), root.section("decision")
@@ -78,7 +77,7 @@ def _read(root: Section) -> Manifest:
         model_file=model_file,
         decision=_decision(decision, classes),
         abstain_below=decision.number("abstainBelow", 0.0, low=0.0, high=1.0),
-        golden=_golden(root.section("golden"), len(features), len(classes)),
+        golden=_golden(root.section("golden"), features, len(classes)),
         files=files,
         versions=MappingProxyType(dict(root.section("versions").plain())),
         data=MappingProxyType(dict(root.section("data").plain())),
@@ -86,6 +85,19 @@ def _read(root: Section) -> Manifest:
         baseline=MappingProxyType(dict(root.section("baseline").plain())),
         reference=_reference(root, tuple(feature.name for feature in features)),
         slices=_slices(root),
+    )
+
+
+def _feature(section: Section) -> Feature:
+    categories: tuple[str, ...] = ()
+    if "categories" in section:
+        categories = _texts(section, "categories", longest=MAX_CATEGORIES, characters=MAX_TEXT)
+    return Feature(
+        name=section.text("name", longest=256),
+        low=_bound(section, "low"),
+        high=_bound(section, "high"),
+        categories=categories,
+        missing=section.flag("missing", False),
     )
 
 
@@ -116,12 +128,11 @@ def _slices(root: Section) -> tuple[Slice, ...]:
     return found
 
 
-def _texts(section: Section, key: str, *, longest: int) -> tuple[str, ...]:
+def _texts(section: Section, key: str, *, longest: int, characters: int = 128) -> tuple[str, ...]:
     items = section.items(key, longest=longest)
-    if not all(isinstance(item, str) and 0 < len(item) <= 128 for item in items) or len(set(map(str, items))) < len(
-        items
-    ):
-        section.mistake(key, "must be different texts of 1 to 128 characters")
+    fit = all(isinstance(item, str) and 0 < len(item) <= characters for item in items)
+    if not fit or len(set(items)) < len(items):
+        section.mistake(key, f"must be different texts of 1 to {characters} characters")
         return ()
     return tuple(items)
 
@@ -170,8 +181,8 @@ def _decision(section: Section, classes: tuple[str, ...]) -> Decision:
     return Threshold(positive=classes.index(positive), value=value)
 
 
-def _golden(section: Section, features: int, classes: int) -> Golden:
-    rows = _matrix(section, "rows", features)
+def _golden(section: Section, features: tuple[Feature, ...], classes: int) -> Golden:
+    rows = _rows(section, features)
     probabilities = _matrix(section, "probabilities", classes)
     if not rows or len(rows) != len(probabilities):
         section.mistake("rows", f"{len(rows)} rows for {len(probabilities)} expected answers; at least one of each")
@@ -180,6 +191,20 @@ def _golden(section: Section, features: int, classes: int) -> Golden:
         probabilities=probabilities,
         tolerance=section.number("tolerance", low=0.0, high=1e-3),
     )
+
+
+def _rows(section: Section, features: tuple[Feature, ...]) -> tuple[tuple[float | None, ...], ...]:
+    """Golden rows: null is a missing value, where the feature allows one."""
+    rows = section.items("rows", longest=1_000)
+    gaps = [feature.missing for feature in features]
+    for i, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(gaps):
+            section.mistake(f"rows[{i}]", f"is not a row of {len(gaps)} numbers")
+            return ()
+        if not all(_is_number(cell) or (cell is None and gap) for cell, gap in zip(row, gaps, strict=True)):
+            section.mistake(f"rows[{i}]", "holds what is no number, or null for a feature that has no missing values")
+            return ()
+    return tuple(tuple(None if cell is None else float(cell) for cell in row) for row in rows)
 
 
 def _matrix(section: Section, key: str, width: int) -> tuple[tuple[float, ...], ...]:

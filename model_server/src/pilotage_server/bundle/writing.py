@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from pilotage_server.bundle.decision import Argmax, LeastCost, Threshold
-from pilotage_server.bundle.manifest import FORMAT, Manifest
+from pilotage_server.bundle.manifest import FORMAT, Feature, Manifest
 
 
 def canonical(value: Any) -> bytes:
@@ -38,7 +38,7 @@ def encode(manifest: Manifest) -> bytes:
             "description": manifest.description,
             "classes": list(manifest.classes),
             "classType": str(manifest.class_type),
-            "features": [{"name": f.name, "low": f.low, "high": f.high} for f in manifest.features],
+            "features": [_feature(feature) for feature in manifest.features],
             "backend": {"kind": str(manifest.backend), "file": manifest.model_file},
             "decision": decision,
             "golden": {
@@ -54,6 +54,15 @@ def encode(manifest: Manifest) -> bytes:
             **_optional(manifest),
         }
     )
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": feature.name, "low": feature.low, "high": feature.high}
+    if feature.categories:
+        found["categories"] = list(feature.categories)
+    if feature.missing:
+        found["missing"] = True
+    return found
 
 
 def _optional(manifest: Manifest) -> dict[str, Any]:

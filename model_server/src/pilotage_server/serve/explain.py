@@ -63,7 +63,7 @@ class Explainer:
 
     def __init__(self, model: ServedModel) -> None:
         self._model = model
-        golden = np.array(model.bundle.manifest.golden.rows)
+        golden = np.array(model.bundle.manifest.golden.rows, dtype=np.float64)
         self._background = golden[: max(1, MAX_PREDICTIONS // golden.shape[1])]
         self._busy = False
 

@@ -45,42 +45,32 @@ def build_manifest(
     files: Mapping[str, bytes],
 ) -> Manifest:
     """Put the manifest together; equal arguments give equal bytes."""
-    known = _without_gaps(train.rows)
-    low, high = known.min(axis=0), known.max(axis=0)
-    exported = model.exported
+    features, exported = _features(table, train), model.exported
     return Manifest(
         name=config.name,
         version=config.version,
         description=config.description,
         classes=table.classes,
         class_type=table.class_type,
-        features=tuple(
-            Feature(name=name, low=float(low[i]), high=float(high[i])) for i, name in enumerate(table.features)
-        ),
+        features=features,
         backend=exported.backend,
         model_file=exported.model_file,
         decision=model.decision,
         abstain_below=config.decision.abstain_below,
-        golden=_golden(exported, test),
+        golden=_golden(exported, test, np.array([feature.missing for feature in features])),
         files=tuple(FileEntry(name=n, size=len(files[n]), sha256=sha256(files[n])) for n in sorted(files)),
         versions={"python": platform.python_version()} | {library: version(library) for library in _LIBRARIES},
         data=_data(table, train),
         training={"config": config.written, "chosen": dict(model.chosen)},
         baseline=metrics,
-        reference=reference_bins(known, tuple(table.features)),
+        reference=reference_bins(train.rows, table.features, [len(column.categories) for column in table.columns]),
         slices=_slices(table),
     )
 
 
 def _data(table: Table, train: Part) -> dict[str, Any]:
-    """What the rows were: fingerprint, the codes of categories, the columns with gaps, and the latest time."""
+    """What the rows were: fingerprint, and the latest time."""
     found: dict[str, Any] = {"name": table.name, "rows": len(table.rows), "sha256": table.fingerprint()}
-    categories = {column.name: list(column.categories) for column in table.columns if column.is_categorical}
-    gaps = [name for i, name in enumerate(table.features) if np.isnan(train.rows[:, i]).any()]
-    if categories:
-        found["categories"] = categories
-    if gaps:
-        found["missing"] = gaps
     if table.times is not None:
         found["until"] = float(table.times[train.indices].max())
     return found
@@ -92,26 +82,33 @@ def _slices(table: Table) -> tuple[Slice, ...]:
     return tuple(one for one in found if len(one.values) <= MAX_VALUES)[:MAX_SLICES]
 
 
-def _without_gaps(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows with the column's median for what is missing (0 in an empty column)."""
-    if not np.isnan(rows).any():
-        return rows
-    filled = rows.copy()
-    for column in filled.T:
-        known = column[~np.isnan(column)]
-        column[np.isnan(column)] = np.median(known) if len(known) else 0.0
-    return filled
+def _features(table: Table, train: Part) -> tuple[Feature, ...]:
+    """The columns with their ranges; a gap is allowed where training rows had one."""
+    gaps = np.isnan(train.rows)
+    low = np.where(gaps, np.inf, train.rows).min(axis=0)
+    high = np.where(gaps, -np.inf, train.rows).max(axis=0)
+    empty = gaps.all(axis=0)
+    low[empty], high[empty] = 0.0, 0.0
+    return tuple(
+        Feature(
+            name=column.name,
+            low=float(low[i]),
+            high=float(high[i]),
+            categories=column.categories,
+            missing=bool(gaps[:, i].any()),
+        )
+        for i, column in enumerate(table.columns)
+    )
 
 
-def _golden(exported: Export, test: Part) -> Golden:
-    """Take complete test rows of every class in turn.
+def _golden(exported: Export, test: Part, may_miss: NDArray[np.bool_]) -> Golden:
+    """Take test rows of every class in turn, and for every feature that may miss a value one that does.
 
     None so close to a tie that another CPU might decide differently.
     """
-    whole = np.flatnonzero(~np.isnan(test.rows).any(axis=1))
-    rows, labels = test.rows[whole], test.labels[whole]
+    rows, labels = _askable(test, may_miss)
     if not len(rows):
-        raise ConfigError("data: every test row has a missing value; golden rows need complete ones")
+        raise ConfigError("data: every test row misses a value that no training row misses; golden rows need others")
     probabilities = exported.predictor.probabilities(rows)
     ordered = np.sort(probabilities, axis=1)
     clear = np.flatnonzero(ordered[:, -1] - ordered[:, -2] > 100 * GOLDEN_TOLERANCE)
@@ -119,12 +116,28 @@ def _golden(exported: Export, test: Part) -> Golden:
     for label in np.unique(labels[clear]):
         members = np.flatnonzero(labels[clear] == label)
         turn[members] = np.arange(len(members))
-    chosen = clear[np.lexsort((labels[clear], turn))][:_GOLDEN_ROWS]
-    if not len(chosen):
+    order = clear[np.lexsort((labels[clear], turn))]
+    if not len(order):
         raise ConfigError("model: it answers every test row with a tie; it has learned nothing to serve")
+    chosen = list(order[:_GOLDEN_ROWS])
+    for column in np.flatnonzero(may_miss):
+        if not np.isnan(rows[chosen, column]).any():
+            chosen += order[np.isnan(rows[order, column])][:1].tolist()
     expected = exported.predictor.probabilities(rows[chosen])
     return Golden(
-        rows=tuple(tuple(map(float, row)) for row in rows[chosen]),
+        rows=tuple(tuple(None if cell != cell else cell for cell in row) for row in rows[chosen].tolist()),
         probabilities=tuple(tuple(map(float, row)) for row in expected),
         tolerance=GOLDEN_TOLERANCE,
     )
+
+
+def _askable(test: Part, may_miss: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Test rows a server would take, with their labels; a column that may have gaps but has none here gets one."""
+    taken = ~np.isnan(test.rows[:, ~may_miss]).any(axis=1)
+    rows, labels = test.rows[taken], test.labels[taken]
+    blank = may_miss & ~np.isnan(rows).any(axis=0)
+    if not blank.any() or not len(rows):
+        return rows, labels
+    extra = np.repeat(rows[:1], int(blank.sum()), axis=0)
+    extra[np.arange(len(extra)), np.flatnonzero(blank)] = np.nan
+    return np.vstack([rows, extra]), np.concatenate([labels, np.repeat(labels[:1], len(extra))])

@@ -46,11 +46,11 @@ def reasons(manifest: Manifest, answers: Answers, rows: Any, wanted: Sequence[st
 
 
 def psi(bins: FeatureBins, values: Any) -> float:
-    """Population stability index of values against reference bins, ≥ 0; missing values are left out."""
-    known = values[~np.isnan(values)]
-    if not len(known):
+    """Population stability index of values against reference bins, ≥ 0; gaps count where training had some."""
+    counts = bins.count(values)
+    if not counts.sum():
         return 0.0
-    seen = np.bincount(np.searchsorted(bins.edges, known, side="right"), minlength=len(bins.counts)) + 0.5
+    seen = counts + 0.5
     expected = np.array(bins.counts) + 0.5
     a, e = seen / seen.sum(), expected / expected.sum()
     return float(((a - e) * np.log(a / e)).sum())
