@@ -1,15 +1,14 @@
-"""Answers as bytes: inference, metadata and errors of the Open Inference Protocol V2. Pure."""
+"""Answers as bytes: inference and errors of the Open Inference Protocol V2. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from pilotage_server import __version__
 from pilotage_server.serve.body import JSON_LENGTH
 from pilotage_server.serve.infer import InferRequest, Kind, Output
 from pilotage_server.serve.inference import Answered
@@ -18,7 +17,6 @@ from pilotage_server.serve.model import Predictions, ServedModel
 Headers = Sequence[tuple[bytes, bytes]]
 
 JSON: Final = ((b"content-type", b"application/json"),)
-EXTENSIONS: Final = ("binary_tensor_data", "feedback", "model_card")
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -93,33 +91,3 @@ def packed_texts(texts: Sequence[str]) -> bytes:
 def _length_prefixed(text: str) -> bytes:
     content = text.encode()
     return len(content).to_bytes(4, "little") + content
-
-
-def server_metadata() -> bytes:
-    """`GET /v2`."""
-    return orjson.dumps({"name": "pilotage-server", "version": __version__, "extensions": EXTENSIONS})
-
-
-def model_metadata(model: ServedModel) -> dict[str, Any]:
-    """`GET /v2/models/<model>`; `parameters` hold texts and numbers only, as the protocol asks."""
-    manifest = model.bundle.manifest
-    parameters: Mapping[str, str] = {
-        "bundle_version": manifest.version,
-        "bundle_digest": f"sha256:{model.bundle.digest}",
-        "backend": str(manifest.backend),
-        "signed_by": model.bundle.signer,
-        "classes": orjson.dumps(manifest.classes).decode(),
-        "features": orjson.dumps([feature.name for feature in manifest.features]).decode(),
-    }
-    return {
-        "name": model.name,
-        "versions": [model.revision],
-        "platform": f"pilotage_{manifest.backend.value.partition('-')[0]}",
-        "inputs": [{"name": "input", "datatype": "FP64", "shape": [-1, len(manifest.features)]}],
-        "outputs": [
-            {"name": "predict", "datatype": model.label_datatype, "shape": [-1]},
-            {"name": "predict_proba", "datatype": "FP64", "shape": [-1, len(manifest.classes)]},
-            {"name": "decision", "datatype": "BYTES", "shape": [-1]},
-        ],
-        "parameters": parameters,
-    }

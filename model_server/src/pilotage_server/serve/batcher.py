@@ -178,7 +178,7 @@ def _alone(predict: Predict, member: _Member) -> Predictions | Exception:
         return error
     if not found.is_finite:
         return Rejected(
-            Reason.VALUE,
+            Reason.RANGE,
             "inputs: the model has no finite probability for these values; "
             "they are far outside the ranges it was trained on",
         )

@@ -11,8 +11,9 @@ from typing import Final
 
 import orjson
 
-from pilotage_server.serve.answers import JSON, Headers, error_body, model_metadata, server_metadata
+from pilotage_server.serve.answers import JSON, Headers, error_body
 from pilotage_server.serve.lifecycle import Lifecycle
+from pilotage_server.serve.metadata import model_metadata, server_metadata
 from pilotage_server.serve.model import ServedModel
 from pilotage_server.serve.openapi import openapi_document
 

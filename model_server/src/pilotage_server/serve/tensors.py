@@ -104,7 +104,7 @@ class Tensor:
         if not np.isfinite(values).all():
             at = int(np.flatnonzero(~np.isfinite(values))[0])
             raise Rejected(
-                Reason.VALUE, f"{self.label}: value {at} is not finite as {self.datatype}; send finite numbers"
+                Reason.RANGE, f"{self.label}: value {at} is not finite as {self.datatype}; send finite numbers"
             )
         return values
 
@@ -118,7 +118,7 @@ class Tensor:
             )
         found = np.frombuffer(self.data, dtype=wire)
         if self.datatype == "BOOL" and (found > 1).any():
-            raise Rejected(Reason.VALUE, f"{self.label}: a BOOL is neither 0 nor 1")
+            raise Rejected(Reason.RANGE, f"{self.label}: a BOOL is neither 0 nor 1")
         return found.astype(np.float64)
 
     def _listed(self) -> NDArray[np.float64]:
@@ -151,5 +151,5 @@ class Tensor:
                 )
             limits = np.iinfo(_INTEGERS[self.datatype])
             if int(found.min()) < limits.min or int(found.max()) > limits.max:
-                raise Rejected(Reason.VALUE, f"{self.label}: a value is outside [{limits.min}, {limits.max}]")
+                raise Rejected(Reason.RANGE, f"{self.label}: a value is outside [{limits.min}, {limits.max}]")
         return found.astype(np.float64)

@@ -16,11 +16,11 @@ import structlog
 
 from pilotage_server import __version__
 from pilotage_server.feedback import Asked
-from pilotage_server.serve.answers import EXTENSIONS
 from pilotage_server.serve.errors import Rejected
 from pilotage_server.serve.infer import Signature
 from pilotage_server.serve.inference import Inference
 from pilotage_server.serve.lifecycle import Lifecycle
+from pilotage_server.serve.metadata import EXTENSIONS
 from pilotage_server.serve.metrics import ServerMetrics
 from pilotage_server.serve.model import ServedModel
 from pilotage_server.serve.rpc.codec import read_request, write_answer, write_metadata
