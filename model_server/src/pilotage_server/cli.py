@@ -40,14 +40,17 @@ def serve(
     feedback_key_dir: Annotated[str | None, typer.Option(help="Folder with feedback keys; none: no tokens.")] = None,
     drain_seconds: Annotated[str | None, typer.Option(help="Lame duck after SIGTERM. [default: 10]")] = None,
     threads: Annotated[str | None, typer.Option(help="Threads of ONNX Runtime. [default: 1]")] = None,
+    payload_log: Annotated[
+        str | None, typer.Option(help="Log requests with tokens: a file, a folder, an http(s) URL, or - for stdout.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Answer POST …/explain.")] = False,
     allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Serve unverified bundles.")] = False,
 ) -> None:
     """Serve a bundle over the Open Inference Protocol V2.
 
     Every option is also a variable PILOTAGE_SERVER_<OPTION>; so are MAX_BODY_BYTES, MAX_ROWS, MAX_QUEUE_ROWS,
-    MAX_SERIES, BATCH_ROWS, CONNECTION_REQUESTS, CONNECTION_SECONDS, IDLE_SECONDS, FINISH_SECONDS and
-    LAST_SCRAPE_SECONDS.
+    MAX_SERIES, BATCH_ROWS, CONNECTION_REQUESTS, CONNECTION_SECONDS, IDLE_SECONDS, FINISH_SECONDS,
+    LAST_SCRAPE_SECONDS, PAYLOAD_SHARE, PAYLOAD_REDACT (columns) and PAYLOAD_MAX_BYTES.
     """
     # Imported here: `collect` needs neither NumPy's nor ONNX Runtime's start-up time.
     from pilotage_server.bundle import Refused
@@ -65,6 +68,7 @@ def serve(
         "FEEDBACK_KEY_DIR": feedback_key_dir,
         "DRAIN_SECONDS": drain_seconds,
         "THREADS": threads,
+        "PAYLOAD_LOG": payload_log,
         "EXPLAIN": "true" if explain else None,
         "ALLOW_UNSIGNED": "true" if allow_unsigned else None,
     }

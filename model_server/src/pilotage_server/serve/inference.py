@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from pilotage_server.feedback import NOTHING, Asked, Issuer
 from pilotage_server.serve.batcher import Batcher
 from pilotage_server.serve.errors import Reason, Rejected
 from pilotage_server.serve.model import Predictions
+
+if TYPE_CHECKING:
+    from pilotage_server.serve.payloads import PayloadLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +31,12 @@ class Answered:
 
 
 class Inference:
-    """The data plane without a protocol. `issuer` is None where no feedback key was given."""
+    """The data plane without a protocol. `issuer` is None without a feedback key, `payloads` unless asked for."""
 
-    def __init__(self, batcher: Batcher, issuer: Issuer | None) -> None:
+    def __init__(self, batcher: Batcher, issuer: Issuer | None, payloads: PayloadLog | None = None) -> None:
         self._batcher = batcher
         self._issuer = issuer
+        self._payloads = payloads
 
     async def run(self, rows: NDArray[np.float64], deadline_s: float | None, asked: Asked = NOTHING) -> Answered:
         """Predict checked rows [n, F]. Raises `Rejected` on overload and when `deadline_s` seconds were too few."""
@@ -49,4 +54,6 @@ class Inference:
         if self._issuer is None:
             return Answered(predictions=predictions, parameters={})
         parameters = self._issuer.issue(rows, predictions.predicted, predictions.probabilities, asked)
+        if self._payloads is not None and "feedback_token" in parameters:
+            self._payloads.add(str(parameters["feedback_token"]), rows)
         return Answered(predictions=predictions, parameters=parameters)

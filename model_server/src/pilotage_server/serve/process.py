@@ -43,6 +43,7 @@ from pilotage_server.serve.protocol import Listener
 from pilotage_server.serve.settings import Connections, ServeSettings, SettingsRefused
 
 if TYPE_CHECKING:
+    from pilotage_server.serve.payloads import PayloadLog
     from pilotage_server.serve.rpc import RpcServer
 
 _log = structlog.get_logger(__name__)
@@ -98,8 +99,9 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
         metrics.registry.register(drift)
     for counters in feedback.metrics if feedback else ():
         metrics.registry.register(counters)
+    payloads = _open_payloads(settings, model, metrics) if feedback else None
     check_series(metrics.registry, settings.limits.series)
-    inference = Inference(batcher, feedback.issuer if feedback else None)
+    inference = Inference(batcher, feedback.issuer if feedback else None, payloads)
     app = DataApp(
         model,
         inference,
@@ -137,6 +139,8 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
         with contextlib.suppress(asyncio.CancelledError):
             await background
     batcher.close()
+    if payloads is not None:
+        await asyncio.to_thread(payloads.close, settings.shutdown.finish_s)
     await _leave(settings, lifecycle, admin)
 
 
@@ -190,6 +194,17 @@ def _open_rpc(
         text = "--grpc-port: gRPC is not installed; install pilotage-server[grpc], or leave the port out"
         raise SettingsRefused(text) from error
     return RpcServer(model, inference, metrics, lifecycle, settings.limits)
+
+
+def _open_payloads(settings: ServeSettings, model: ServedModel, metrics: ServerMetrics) -> PayloadLog | None:
+    if settings.payloads is None:
+        return None
+    from pilotage_server.serve.payloads import PayloadLog, open_sink
+
+    sink = open_sink(settings.payloads, settings.pod.name)
+    _log.info("payload.on", to=settings.payloads.target, share=settings.payloads.share)
+    names = {"model": model.name, "revision": model.revision}
+    return PayloadLog(sink, model.bundle.manifest.features, settings.payloads, metrics.registry, names)
 
 
 def _gate_rows(model: ServedModel) -> GateRows:

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from pilotage_server.document import nearest
-from pilotage_server.podroot import pod_path
+from pilotage_server.serve.lookup import PREFIX, Lookup
 
-PREFIX: Final = "PILOTAGE_SERVER_"
 _SERVICE_LINK: Final = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
 
@@ -56,6 +55,20 @@ class Shutdown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadSettings:
+    """Where requests are logged for retraining: `-` (stdout), an http(s) URL, or `path`.
+
+    `share` of requests, without the columns in `redact`; a file stops at `most_bytes`.
+    """
+
+    target: str
+    path: Path
+    share: float = 1.0
+    redact: tuple[str, ...] = ()
+    most_bytes: int = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
     """Who this server is, as the operator says: empty texts where nobody said."""
 
@@ -63,6 +76,7 @@ class Pod:
     revision: str
     cluster: str
     collector_service: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +97,7 @@ class ServeSettings:
     connections: Connections
     shutdown: Shutdown
     pod: Pod
+    payloads: PayloadSettings | None = None
 
 
 _KNOWN: Final = frozenset(
@@ -91,126 +106,88 @@ _KNOWN: Final = frozenset(
         "EXPLAIN", "THREADS", "MAX_BODY_BYTES", "MAX_ROWS", "MAX_QUEUE_ROWS", "MAX_SERIES", "BATCH_ROWS",
         "CONNECTION_REQUESTS", "CONNECTION_SECONDS", "IDLE_SECONDS",
         "DRAIN_SECONDS", "FINISH_SECONDS", "LAST_SCRAPE_SECONDS",
+        "PAYLOAD_LOG", "PAYLOAD_SHARE", "PAYLOAD_REDACT", "PAYLOAD_MAX_BYTES",
     }
 )  # fmt: skip
 
 
 def read_settings(flags: Mapping[str, str | None], env: Mapping[str, str]) -> ServeSettings:
     """Read settings; `flags` are keyed like the environment without its prefix. Raises `SettingsRefused`."""
-    reader = _Reader(flags, env)
+    lookup = Lookup(flags, env)
     settings = ServeSettings(
-        bundle=reader.path("BUNDLE") or Path(),
-        host=reader.text("HOST", "127.0.0.1"),
-        port=reader.whole("PORT", 8080, low=0, high=65_535),
-        admin_port=reader.whole("ADMIN_PORT", 8081, low=0, high=65_535),
-        grpc_port=reader.optional("GRPC_PORT", low=0, high=65_535),
-        bundle_key_dir=reader.path("BUNDLE_KEY_DIR", also="PILOTAGE_BUNDLE_KEY_DIR"),
-        feedback_key_dir=reader.path("FEEDBACK_KEY_DIR", also="PILOTAGE_FEEDBACK_KEY_DIR"),
-        allow_unsigned=reader.flag("ALLOW_UNSIGNED"),
-        explain=reader.flag("EXPLAIN"),
-        threads=reader.whole("THREADS", 1, low=1, high=256),
+        bundle=lookup.path("BUNDLE") or Path(),
+        host=lookup.text("HOST", "127.0.0.1"),
+        port=lookup.whole("PORT", 8080, low=0, high=65_535),
+        admin_port=lookup.whole("ADMIN_PORT", 8081, low=0, high=65_535),
+        grpc_port=lookup.optional("GRPC_PORT", low=0, high=65_535),
+        bundle_key_dir=lookup.path("BUNDLE_KEY_DIR", also="PILOTAGE_BUNDLE_KEY_DIR"),
+        feedback_key_dir=lookup.path("FEEDBACK_KEY_DIR", also="PILOTAGE_FEEDBACK_KEY_DIR"),
+        allow_unsigned=lookup.flag("ALLOW_UNSIGNED"),
+        explain=lookup.flag("EXPLAIN"),
+        threads=lookup.whole("THREADS", 1, low=1, high=256),
         limits=Limits(
-            body_bytes=reader.whole("MAX_BODY_BYTES", Limits().body_bytes, low=1_024, high=2**30),
-            rows=reader.whole("MAX_ROWS", Limits().rows, low=1, high=65_535),
-            queue_rows=reader.whole("MAX_QUEUE_ROWS", Limits().queue_rows, low=1, high=10**7),
-            batch_rows=reader.whole("BATCH_ROWS", Limits().batch_rows, low=1, high=10**6),
-            series=reader.whole("MAX_SERIES", Limits().series, low=100, high=10**7),
+            body_bytes=lookup.whole("MAX_BODY_BYTES", Limits().body_bytes, low=1_024, high=2**30),
+            rows=lookup.whole("MAX_ROWS", Limits().rows, low=1, high=65_535),
+            queue_rows=lookup.whole("MAX_QUEUE_ROWS", Limits().queue_rows, low=1, high=10**7),
+            batch_rows=lookup.whole("BATCH_ROWS", Limits().batch_rows, low=1, high=10**6),
+            series=lookup.whole("MAX_SERIES", Limits().series, low=100, high=10**7),
         ),
         connections=Connections(
-            requests=reader.whole("CONNECTION_REQUESTS", Connections().requests, low=1, high=10**9),
-            age_s=reader.seconds("CONNECTION_SECONDS", Connections().age_s),
-            idle_s=reader.seconds("IDLE_SECONDS", Connections().idle_s),
+            requests=lookup.whole("CONNECTION_REQUESTS", Connections().requests, low=1, high=10**9),
+            age_s=lookup.seconds("CONNECTION_SECONDS", Connections().age_s),
+            idle_s=lookup.seconds("IDLE_SECONDS", Connections().idle_s),
         ),
         shutdown=Shutdown(
-            drain_s=reader.seconds("DRAIN_SECONDS", Shutdown().drain_s),
-            finish_s=reader.seconds("FINISH_SECONDS", Shutdown().finish_s),
-            last_scrape_s=reader.seconds("LAST_SCRAPE_SECONDS", Shutdown().last_scrape_s),
+            drain_s=lookup.seconds("DRAIN_SECONDS", Shutdown().drain_s),
+            finish_s=lookup.seconds("FINISH_SECONDS", Shutdown().finish_s),
+            last_scrape_s=lookup.seconds("LAST_SCRAPE_SECONDS", Shutdown().last_scrape_s),
         ),
         pod=Pod(
             model=env.get("PILOTAGE_MODEL", ""),
             revision=env.get("PILOTAGE_REVISION", ""),
             cluster=env.get("PILOTAGE_CLUSTER", ""),
             collector_service=env.get("PILOTAGE_COLLECTOR_SERVICE", ""),
+            name=env.get("POD_NAME", ""),
         ),
+        payloads=_payloads(lookup),
     )
-    reader.check(settings)
+    _check(lookup, settings, env)
     return settings
 
 
-class _Reader:
-    """Looks a setting up where it may stand, and collects what is wrong."""
+def _payloads(lookup: Lookup) -> PayloadSettings | None:
+    target = lookup.text("PAYLOAD_LOG", "")
+    share = lookup.share("PAYLOAD_SHARE", 1.0)
+    redact = tuple(name.strip() for name in lookup.text("PAYLOAD_REDACT", "").split(",") if name.strip())
+    most_bytes = lookup.whole("PAYLOAD_MAX_BYTES", 2**30, low=1_024, high=2**50)
+    path = lookup.path("PAYLOAD_LOG")
+    if not target or path is None:
+        return None
+    return PayloadSettings(target=target, path=path, share=share, redact=redact, most_bytes=most_bytes)
 
-    def __init__(self, flags: Mapping[str, str | None], env: Mapping[str, str]) -> None:
-        self._flags = flags
-        self._env = env
-        self._mistakes: list[str] = []
 
-    def _find(self, key: str, also: str = "") -> tuple[str, str | None]:
-        """Give the name a value was found under, and the value.
-
-        A Service's own `…_PORT=tcp://…` is no value.
-        """
-        flag = self._flags.get(key)
-        if flag is not None:
-            return f"--{key.lower().replace('_', '-')}", flag
-        for name in (PREFIX + key, also):
-            value = self._env.get(name)
-            if value is not None and not value.startswith("tcp://"):
-                return name, value
-        return PREFIX + key, None
-
-    def text(self, key: str, default: str) -> str:
-        return self._find(key)[1] or default
-
-    def path(self, key: str, *, also: str = "") -> Path | None:
-        value = self._find(key, also)[1]
-        return pod_path(value, self._env) if value else None
-
-    def flag(self, key: str) -> bool:
-        name, value = self._find(key)
-        if value not in (None, "true", "false"):
-            self._mistakes.append(f"{name}: {value!r} is neither true nor false")
-        return value == "true"
-
-    def whole(self, key: str, default: int, *, low: int, high: int) -> int:
-        name, value = self._find(key)
-        if value is None:
-            return default
-        if not re.fullmatch(r"-?\d{1,18}", value) or not low <= int(value) <= high:
-            self._mistakes.append(f"{name}: {value!r} is not a whole number from {low} to {high}")
-            return default
-        return int(value)
-
-    def optional(self, key: str, *, low: int, high: int) -> int | None:
-        return None if self._find(key)[1] is None else self.whole(key, low, low=low, high=high)
-
-    def seconds(self, key: str, default: float) -> float:
-        name, value = self._find(key)
-        if value is None:
-            return default
-        if not re.fullmatch(r"\d{1,5}(\.\d{1,6})?", value):
-            self._mistakes.append(f"{name}: {value!r} is not a number of seconds from 0 to 99999")
-            return default
-        return float(value)
-
-    def check(self, settings: ServeSettings) -> None:
-        """Refuse what is unknown, missing or contradicts itself, together with every earlier mistake."""
-        for name in sorted(self._env):
-            key = name.removeprefix(PREFIX)
-            if name.startswith(PREFIX) and key not in _KNOWN and not _SERVICE_LINK.fullmatch(name):
-                # Compared without the prefix: with it every name resembles every other.
-                hint = nearest(key, sorted(_KNOWN)).replace("'", f"'{PREFIX}", 1)
-                self._mistakes.append(f"{name}: unknown setting; {hint}")
-        if settings.bundle == Path():
-            self._mistakes.append("--bundle: is missing; name the folder or OCI layout of the model")
-        if settings.bundle_key_dir and settings.allow_unsigned:
-            self._mistakes.append("--allow-unsigned: contradicts the bundle keys that are given; leave one of them out")
-        if not settings.bundle_key_dir and not settings.allow_unsigned:
-            self._mistakes.append(
-                "--bundle-key-dir: is missing; name the folder with your signers' *.pub files, "
-                "or serve unverified bundles with --allow-unsigned (by hand only)"
-            )
-        if settings.feedback_key_dir and not settings.pod.cluster:
-            self._mistakes.append("PILOTAGE_CLUSTER: is missing; feedback tokens name the cluster that issues them")
-        if self._mistakes:
-            raise SettingsRefused("\n".join(self._mistakes))
+def _check(lookup: Lookup, settings: ServeSettings, env: Mapping[str, str]) -> None:
+    """Refuse what is unknown, missing or contradicts itself, together with every earlier mistake."""
+    for name in sorted(env):
+        key = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and key not in _KNOWN and not _SERVICE_LINK.fullmatch(name):
+            # Compared without the prefix: with it every name resembles every other.
+            hint = nearest(key, sorted(_KNOWN)).replace("'", f"'{PREFIX}", 1)
+            lookup.mistakes.append(f"{name}: unknown setting; {hint}")
+    if settings.bundle == Path():
+        lookup.mistakes.append("--bundle: is missing; name the folder or OCI layout of the model")
+    if settings.bundle_key_dir and settings.allow_unsigned:
+        lookup.mistakes.append("--allow-unsigned: contradicts the bundle keys that are given; leave one of them out")
+    if not settings.bundle_key_dir and not settings.allow_unsigned:
+        lookup.mistakes.append(
+            "--bundle-key-dir: is missing; name the folder with your signers' *.pub files, "
+            "or serve unverified bundles with --allow-unsigned (by hand only)"
+        )
+    if settings.feedback_key_dir and not settings.pod.cluster:
+        lookup.mistakes.append("PILOTAGE_CLUSTER: is missing; feedback tokens name the cluster that issues them")
+    if settings.payloads and not settings.feedback_key_dir:
+        lookup.mistakes.append(
+            "--payload-log: needs --feedback-key-dir; a line is of use only with the token that its label will name"
+        )
+    if lookup.mistakes:
+        raise SettingsRefused("\n".join(lookup.mistakes))
