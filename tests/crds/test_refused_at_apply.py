@@ -67,6 +67,10 @@ DEPLOYMENT = [
     ("spec.rollout.bake", {"duration": "1h", "holdback": 60}, "less than or equal to 50"),
     ("spec.feedback.auditRate", 1.5, "spec.feedback.auditRate: .*less than or equal to 1"),
     ("spec.feedback.storage", {"size": "ten"}, "spec.feedback.storage.size"),
+    ("spec.feedback.credentials", {"rate": 5}, "spec.feedback.credentials.secretName: Required value"),
+    ("spec.feedback.credentials", {"secretName": "Digits_Feedback"}, "credentials.secretName: .*should match"),
+    ("spec.feedback.credentials", {"secretName": "a", "rate": -1}, "credentials.rate: .*greater than or equal to 0"),
+    ("spec.feedback.relay", {"secretName": ""}, "spec.feedback.relay.secretName: .*should match"),
     ("spec.gates.0.metric", "rmse", r"spec.gates\[0\].metric: Unsupported value: \"rmse\": supported values"),
     ("spec.gates.1.name", "recall-of-8", "duplicate"),
     ("spec.analysis.alpha", 0, "spec.analysis.alpha"),
@@ -94,6 +98,12 @@ MEMBER = [
         "spec.prometheus.service.name",
     ),
     ("spec.gateway.namespace", DELETE, "spec.gateway.namespace: Required value"),
+    ("spec.feedback", {"url": "feedback.aws.example"}, r"spec.feedback.url: .*write http\(s\)://host:port/path"),
+    ("spec.feedback", {"url": "https://me:secret@aws.example"}, "spec.feedback.url: .*without credentials"),
+    ("spec.feedback", {"url": "https://{cluster}.example"}, "spec.feedback.url: .*no other braces"),
+    ("spec.feedback", {"url": "http://a.example", "caBundle": "-----BEGIN CERTIFICATE-----"}, "caBundle: .*https only"),
+    ("spec.feedback", {"url": "https://a.example", "caBundle": "ca.crt"}, "spec.feedback.caBundle: .*should match"),
+    ("spec.feedback", {"jurisdictions": ["EU"]}, r"spec.feedback.jurisdictions\[0\]: .*should match"),
 ]
 
 
@@ -107,6 +117,22 @@ def test_a_model_deployment_is_refused_with_path_and_reason(
 @pytest.mark.parametrize(("path", "value", "refusal"), MEMBER)
 def test_a_member_cluster_is_refused_with_path_and_reason(hub: Cloud, path: str, value: Any, refusal: str):
     refused(hub, changed("memberclusters.yaml", path, value), refusal)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://{model}.{namespace}.feedback.aws.example",
+        "http://10.0.0.1:30890/",
+        "https://a.example/{namespace}/{model}",
+    ],
+)
+def test_collectors_are_reached_by_host_or_by_path(hub: Cloud, url: str):
+    manifest = changed("memberclusters.yaml", "spec.feedback", {"url": url, "jurisdictions": ["eu", "ie"]})
+
+    done = dry_run(hub, manifest)
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("pause", ["5m", "1h30m", {}])

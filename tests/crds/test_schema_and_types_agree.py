@@ -34,6 +34,7 @@ PAIRS = [
     ("memberclusters", "spec.access.kubeconfigSecretRef", types.SecretKeyRef),
     ("memberclusters", "spec.prometheus", types.PrometheusRef),
     ("memberclusters", "spec.gateway", types.GatewayRef),
+    ("memberclusters", "spec.feedback", types.MemberFeedback),
 ]
 
 
@@ -83,7 +84,7 @@ def test_the_spec_has_no_part_that_decoding_does_not_read():
     assert schema("modeldeployments", "spec")["properties"].keys() == {
         "model", "server", "placement", "rollout", "feedback", "gates", "analysis", "traffic", "paused"
     }  # fmt: skip
-    assert schema("memberclusters", "spec")["properties"].keys() == {"access", "prometheus", "gateway"}
+    assert schema("memberclusters", "spec")["properties"].keys() == {"access", "prometheus", "gateway", "feedback"}
 
 
 def test_the_defaults_that_decoding_repeats_are_those_of_the_schema():

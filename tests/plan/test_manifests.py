@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from support.builders import SERVER_IMAGE, bundle
 
 GOLDEN = Path(__file__).with_name("manifests.yaml")
 OWNER = manifests.Owner(deployment="digits", namespace="models", origin="11111111.2222-uid", cluster="aws")
+PLAIN = Feedback(label_delay_s=600.0)
+"""As every deployment had it before there was more to say: what is absent adds no byte."""
 
 
 def a_revision(**server) -> ModelRevision:
@@ -38,8 +41,8 @@ def everything() -> list[Manifest]:
     )
     gateway = GatewayRef(name="ingress", namespace="gateway-system")
     return [
-        *manifests.collector(OWNER, full.server, Feedback(label_delay_s=600.0)),
-        manifests.server_deployment(OWNER, full, 3),
+        *manifests.collector(OWNER, full.server, PLAIN),
+        manifests.server_deployment(OWNER, full, 3, PLAIN),
         manifests.service(OWNER, "digits-stable", "digits-0a1b2c3d4e"),
         manifests.service(OWNER, "digits", BOTH),
         manifests.route(OWNER, gateway, ("digits.example.com",), (90, 10)),
@@ -54,7 +57,8 @@ def test_the_objects_are_the_golden_ones():
 
 
 def test_what_the_program_needs_cannot_be_overridden():
-    pod = manifests.server_deployment(OWNER, a_revision(env=({"name": "POD_IP", "value": "x"},)), 1)["spec"]["template"]
+    pod = manifests.server_deployment(OWNER, a_revision(env=({"name": "POD_IP", "value": "x"},)), 1, PLAIN)
+    pod = pod["spec"]["template"]
     entries = [entry for entry in pod["spec"]["containers"][0]["env"] if entry["name"] == "POD_IP"]
     assert entries == [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
 
@@ -85,7 +89,7 @@ def test_the_ready_pods_of_both_arms_are_behind_the_shared_service_and_the_colle
 
 def test_a_collector_is_told_what_gates_need_and_keeps_its_data_on_a_claim():
     feedback = Feedback(label_delay_s=60.0, audit_rate=0.02, storage=Storage(size="10Gi", storage_class_name="ssd"))
-    config, _, workload = manifests.collector(OWNER, a_revision().server, feedback, ("loss", "scores"))
+    config, _, workload = manifests.collector(OWNER, a_revision().server, feedback, export=("loss", "scores"))
 
     said = json.loads(config["data"]["collector.json"])
     assert (said["export"], said["auditRate"], said["labelDelaySeconds"]) == (["loss", "scores"], 0.02, 60.0)
@@ -99,7 +103,7 @@ def test_a_collector_is_told_what_gates_need_and_keeps_its_data_on_a_claim():
 
 def test_servers_pick_requests_for_audits_only_when_told_to():
     def env(rate: float) -> dict[str, str]:
-        deployment = manifests.server_deployment(OWNER, a_revision(), 1, audit_rate=rate)
+        deployment = manifests.server_deployment(OWNER, a_revision(), 1, replace(PLAIN, audit_rate=rate))
         container = deployment["spec"]["template"]["spec"]["containers"][0]
         return {entry["name"]: entry.get("value", "") for entry in container["env"]}
 

@@ -55,6 +55,15 @@ def a_pod(state: Any, *, last: Any = None, revision: str = "r1") -> dict[str, An
     }
 
 
+def test_a_secret_of_credentials_that_is_missing_is_named_by_the_servers_last_words():
+    said = "pilotage-server: PILOTAGE_FEEDBACK_CREDENTIALS_DIR: /pilotage/feedback-credentials: 0 tokens; give 1 to 20"
+    ended = {"terminated": {"exitCode": 2, "reason": "Error", "message": f"starting\n{said}\n"}}
+
+    (problem,) = seen(pods=[a_pod({"waiting": {"reason": "CrashLoopBackOff"}}, last=ended)]).problems
+
+    assert (problem.reason, problem.message) == (Reason.MEMBER_SECRET_MISSING, said)
+
+
 def test_an_arm_is_its_deployment():
     sight = seen(a_deployment(replicas=3, ready=2))
     assert (sight.replicas("r1"), sight.ready("r1"), sight.ready("r2")) == (3, 2, 0)

@@ -86,6 +86,12 @@ class DeploymentBuilder:
             built = built._with(f"analysis.{key}", value)
         return built
 
+    def with_feedback(self, **fields: Any) -> DeploymentBuilder:
+        built = self
+        for key, value in fields.items():
+            built = built._with(f"feedback.{key}", value)
+        return built
+
     def with_label_delay(self, delay: str) -> DeploymentBuilder:
         return self._with("feedback.labelDelay", delay)
 

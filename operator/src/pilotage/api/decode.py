@@ -21,6 +21,7 @@ from pilotage.api.types import (
     Feedback,
     GatewayRef,
     MemberCluster,
+    MemberFeedback,
     Metadata,
     Model,
     ModelDeployment,
@@ -118,12 +119,14 @@ def member_cluster(obj: Mapping[str, Any]) -> MemberCluster:
     reference = codec.decode(SecretKeyRef, access or {}, "spec.access.kubeconfigSecretRef", problems)
     prometheus = _optional(PrometheusRef, spec.get("prometheus"), "spec.prometheus", problems)
     gateway = _optional(GatewayRef, spec.get("gateway"), "spec.gateway", problems)
+    feedback = _optional(MemberFeedback, spec.get("feedback"), "spec.feedback", problems)
     status = codec.decode(_MemberStatus, obj.get("status") or {}, "status", []) or _MemberStatus()
     return MemberCluster(
         metadata=metadata(obj),
         kubeconfig_secret_ref=None if problems else reference,
         prometheus=prometheus,
         gateway=gateway,
+        feedback=feedback,
         conditions=status.conditions,
         cluster_uid=status.cluster_uid,
         problems=tuple(problems),

@@ -144,7 +144,7 @@ class Reason(StrEnum):
     IMAGE_UNAVAILABLE = "ImageUnavailable", "The server image could not be pulled."
     MEMBER_SECRET_MISSING = (
         "MemberSecretMissing",
-        "A pod waits for a Secret or ConfigMap of chart pilotage-member.",
+        "A pod waits for a Secret or ConfigMap of chart pilotage-member or of spec.feedback, in the member.",
     )
     PODS_FAILING = "PodsFailing", "Pods of the revision crash or do not get ready."
     PODS_UNAVAILABLE = "PodsUnavailable", "No ready pod of the stable revision."

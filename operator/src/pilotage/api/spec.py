@@ -116,12 +116,37 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Who may post labels: a Secret in each member's namespace, one bearer token per identity; never read by the hub.
+
+    `rate`: labels a second that one identity may post to one pod; 0: no limit, None: the server's default.
+    """
+
+    secret_name: str
+    rate: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Labels posted in the wrong cluster are handed on; `secret_name` holds a bearer token per cluster, if any."""
+
+    secret_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """How labels come back. `audit_rate` in [0, 1]: share of requests picked at random for labelling."""
+    """How labels come back. `audit_rate` in [0, 1]: share of requests picked at random for labelling.
+
+    `credentials` None: whoever reaches the endpoint may post. `sealed_tokens`: only the cluster can read its tokens.
+    `relay` None: labels stay in the cluster they were posted to.
+    """
 
     label_delay_s: float
     audit_rate: float = 0.0
     storage: Storage | None = None
+    credentials: Credentials | None = None
+    sealed_tokens: bool = False
+    relay: Relay | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from pilotage.api.evidence import (
 from pilotage.api.spec import (
     AnalysisSpec,
     Bake,
+    Credentials,
     DeploymentSpec,
     Feedback,
     Json,
@@ -28,6 +29,7 @@ from pilotage.api.spec import (
     Model,
     OnUndecided,
     Placement,
+    Relay,
     Require,
     RolloutSpec,
     Server,
@@ -55,6 +57,7 @@ __all__ = [
     "Bake",
     "ClusterState",
     "Condition",
+    "Credentials",
     "DeploymentSpec",
     "DeploymentStatus",
     "Difference",
@@ -66,6 +69,7 @@ __all__ = [
     "Json",
     "LabelSelector",
     "MemberCluster",
+    "MemberFeedback",
     "Metadata",
     "Model",
     "ModelDeployment",
@@ -78,6 +82,7 @@ __all__ = [
     "Placement",
     "PrometheusRef",
     "ProxiedService",
+    "Relay",
     "Require",
     "RevisionStatus",
     "RolloutHistory",
@@ -178,6 +183,18 @@ class GatewayRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberFeedback:
+    """How other clusters reach this one's collectors, and where its labels may go. All public: no secret is in it.
+
+    `url` may hold `{namespace}` and `{model}`; empty: not reachable. `ca_bundle`: PEM; empty: the system's authorities.
+    """
+
+    url: str = ""
+    jurisdictions: tuple[str, ...] = ()
+    ca_bundle: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberCluster:
     """A MemberCluster. `access` None and `problems` set when it could not be decoded."""
 
@@ -185,6 +202,7 @@ class MemberCluster:
     kubeconfig_secret_ref: SecretKeyRef | None
     prometheus: PrometheusRef | None = None
     gateway: GatewayRef | None = None
+    feedback: MemberFeedback | None = None
     conditions: tuple[Condition, ...] = ()
     cluster_uid: str = ""
     problems: tuple[str, ...] = ()

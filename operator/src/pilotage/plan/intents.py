@@ -13,6 +13,7 @@ from pilotage.api.types import ModelRevision, TrafficMode
 from pilotage.plan import manifests
 from pilotage.plan.counting import exports_of
 from pilotage.plan.decision import Intent
+from pilotage.plan.feedback import peer_files
 from pilotage.plan.observed import Manifest
 from pilotage.plan.scene import Draft, Scene
 from pilotage.plan.traffic import Layout, Want
@@ -99,12 +100,23 @@ def _objects(scene: Scene, cluster: str, want: Want, look: Layout, arms: Mapping
     )
     feedback = scene.spec.feedback
     export = exports_of(scene.analysis) if scene.analysis is not None else ()
-    objects: list[Manifest] = list(manifests.collector(owner, arms[want.base].server, feedback, export))
-    objects += [
-        manifests.server_deployment(owner, arms[name], look.sizes[name], audit_rate=feedback.audit_rate)
-        for name in sorted(arms)
+    peers = _peer_files(scene, cluster)
+    objects: list[Manifest] = [
+        *manifests.collector(owner, arms[want.base].server, feedback, export=export, peer_files=peers),
+        *(manifests.server_deployment(owner, arms[name], look.sizes[name], feedback) for name in sorted(arms)),
     ]
     objects += [manifests.service(owner, name, selects) for name, selects in sorted(look.selectors.items())]
     if scene.spec.traffic.mode is TrafficMode.GATEWAY and look.weights and member and member.gateway:
         objects.append(manifests.route(owner, member.gateway, scene.spec.traffic.hostnames, look.weights))
     return objects
+
+
+def _peer_files(scene: Scene, cluster: str) -> Mapping[str, str]:
+    members = {name: scene.observed.clusters[name].member for name in scene.placed}
+    return peer_files(
+        scene.spec.feedback.relay,
+        cluster,
+        {name: member.feedback for name, member in members.items() if member is not None},
+        namespace=scene.metadata.namespace,
+        deployment=scene.metadata.name,
+    )

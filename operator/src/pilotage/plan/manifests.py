@@ -7,7 +7,9 @@ construction from a revision and names; which arms, how many pods and which weig
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pilotage.api import names
@@ -42,8 +44,8 @@ class Owner:
         return {"name": name, "namespace": self.namespace, "labels": self.labels(**labels)}
 
 
-def server_deployment(owner: Owner, revision: ModelRevision, replicas: int, *, audit_rate: float = 0.0) -> Manifest:
-    """The pods of one revision in one cluster; `audit_rate`: the share of requests they pick for labelling."""
+def server_deployment(owner: Owner, revision: ModelRevision, replicas: int, feedback: Feedback) -> Manifest:
+    """The pods of one revision in one cluster."""
     name = revision.metadata.name
     marks = {names.REVISION_LABEL: name}
     selector = {names.MODEL_LABEL: owner.deployment, **marks}
@@ -66,7 +68,7 @@ def server_deployment(owner: Owner, revision: ModelRevision, replicas: int, *, a
                     cluster=owner.cluster,
                     namespace=owner.namespace,
                     deployment=owner.deployment,
-                    audit_rate=audit_rate,
+                    feedback=feedback,
                 ),
             },
         },
@@ -112,12 +114,17 @@ def route(owner: Owner, gateway: GatewayRef, hostnames: tuple[str, ...], weights
 
 
 def collector(
-    owner: Owner, server: Server, feedback: Feedback, export: tuple[str, ...] = ()
+    owner: Owner,
+    server: Server,
+    feedback: Feedback,
+    *,
+    export: tuple[str, ...] = (),
+    peer_files: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Manifest, Manifest, Manifest]:
     """ConfigMap, Service and StatefulSet of the collector, in the order they must exist.
 
     `export`: counters that only some gates need. What is at its default is left out of the file, so that collectors of
-    an older image can still read it.
+    an older image can still read it. `peer_files`: what server pods are told of other clusters' collectors.
     """
     name = names.collector_name(owner.deployment)
     selector = {names.MODEL_LABEL: owner.deployment, COMPONENT_LABEL: "collector"}
@@ -131,14 +138,14 @@ def collector(
         config["export"] = list(export)
     if feedback.audit_rate:
         config["auditRate"] = feedback.audit_rate
-    data = {"collector.json": json.dumps(config, sort_keys=True)}
+    data = {"collector.json": json.dumps(config, sort_keys=True), **peer_files}
     ports = [{"name": "http", "port": names.COLLECTOR_PORT, "targetPort": "http", "protocol": "TCP"}]
     template = {
         "metadata": {
             "labels": owner.labels(**{COMPONENT_LABEL: "collector"}),
             "annotations": scraped(names.COLLECTOR_ADMIN_PORT),
         },
-        "spec": collector_pod(name, server, keeps_data=feedback.storage is not None),
+        "spec": collector_pod(name, server, feedback),
     }
     workload = {"replicas": 1, "serviceName": name, "selector": {"matchLabels": selector}, "template": template}
     if feedback.storage is not None:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pilotage.api import names
-from pilotage.api.types import ModelRevision, Server, Storage
+from pilotage.api.types import Feedback, ModelRevision, Server, Storage
+from pilotage.plan.feedback import Addition, for_collectors, for_servers
 
 BUNDLE_PATH = "/pilotage/bundle"
 FEEDBACK_KEY_PATH = "/pilotage/feedback-key"
@@ -28,10 +29,10 @@ def scraped(port: int) -> dict[str, str]:
 
 
 def server_pod(
-    revision: ModelRevision, *, cluster: str, namespace: str, deployment: str, audit_rate: float = 0.0
+    revision: ModelRevision, *, cluster: str, namespace: str, deployment: str, feedback: Feedback
 ) -> dict[str, Any]:
     """One pod that serves a revision."""
-    server = revision.server
+    server, more = revision.server, for_servers(feedback, deployment)
     container: dict[str, Any] = {
         "name": "server",
         "image": server.image,
@@ -40,7 +41,7 @@ def server_pod(
             *("serve", "--bundle", BUNDLE_PATH, "--host", "$(POD_IP)"),
             *("--port", str(names.SERVER_PORT), "--admin-port", str(names.ADMIN_PORT)),
         ],
-        "env": _server_env(revision, cluster, namespace, deployment, audit_rate),
+        "env": _server_env(revision, cluster, namespace, deployment, more),
         "ports": _ports(names.SERVER_PORT, names.ADMIN_PORT),
         "startupProbe": _probe("/v2/health/ready", period_s=1, failures=300),
         "readinessProbe": _probe("/v2/health/ready", period_s=2, failures=3),
@@ -51,6 +52,7 @@ def server_pod(
             {"name": "bundle", "mountPath": BUNDLE_PATH, "readOnly": True},
             {"name": "feedback-key", "mountPath": FEEDBACK_KEY_PATH, "readOnly": True},
             {"name": "bundle-keys", "mountPath": BUNDLE_KEYS_PATH, "readOnly": True},
+            *more.mounts,
         ],
     }
     if server.resources is not None:
@@ -60,12 +62,13 @@ def server_pod(
         {"name": "bundle", "image": {"reference": revision.model.bundle, "pullPolicy": "IfNotPresent"}},
         {"name": "feedback-key", "secret": {"secretName": names.FEEDBACK_KEY_SECRET}},
         {"name": "bundle-keys", "configMap": {"name": names.BUNDLE_KEYS_CONFIGMAP}},
+        *more.volumes,
     ]
     return pod
 
 
 def _server_env(
-    revision: ModelRevision, cluster: str, namespace: str, deployment: str, audit_rate: float
+    revision: ModelRevision, cluster: str, namespace: str, deployment: str, more: Addition
 ) -> list[Mapping[str, Any]]:
     ours: list[dict[str, Any]] = [
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
@@ -77,16 +80,16 @@ def _server_env(
         {"name": "PILOTAGE_COLLECTOR_SERVICE", "value": names.collector_name(deployment)},
         {"name": "PILOTAGE_FEEDBACK_KEY_DIR", "value": FEEDBACK_KEY_PATH},
         {"name": "PILOTAGE_BUNDLE_KEY_DIR", "value": BUNDLE_KEYS_PATH},
+        *more.env,
     ]
-    if audit_rate:  # not at its default: an environment that changes restarts every pod
-        ours.append({"name": "PILOTAGE_AUDIT_RATE", "value": f"{audit_rate:.12g}"})
     # A name given twice is refused by server-side apply; ours are what the program cannot do without.
-    taken = {entry["name"] for entry in ours}
+    taken = {entry["name"] for entry in ours} | more.replaces
     return [*ours, *(entry for entry in revision.server.env or () if entry.get("name") not in taken)]
 
 
-def collector_pod(name: str, server: Server, *, keeps_data: bool = False) -> dict[str, Any]:
-    """The one pod that counts labels; `name` is its ConfigMap's. `keeps_data`: its volume is claimed, not the pod's."""
+def collector_pod(name: str, server: Server, feedback: Feedback) -> dict[str, Any]:
+    """The one pod that counts labels; `name` is its ConfigMap's. With storage its volume is claimed, not the pod's."""
+    more = for_collectors(feedback)
     pod = _pod(
         server,
         {
@@ -98,7 +101,7 @@ def collector_pod(name: str, server: Server, *, keeps_data: bool = False) -> dic
                 *("--key-dir", FEEDBACK_KEY_PATH, "--host", "$(POD_IP)"),
                 *("--port", str(names.COLLECTOR_PORT), "--admin-port", str(names.COLLECTOR_ADMIN_PORT)),
             ],
-            "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+            "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, *more.env],
             "ports": _ports(names.COLLECTOR_PORT, names.COLLECTOR_ADMIN_PORT),
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": _container_security(),
@@ -106,14 +109,16 @@ def collector_pod(name: str, server: Server, *, keeps_data: bool = False) -> dic
                 {"name": "config", "mountPath": CONFIG_PATH, "readOnly": True},
                 {"name": "data", "mountPath": DATA_PATH},
                 {"name": "feedback-key", "mountPath": FEEDBACK_KEY_PATH, "readOnly": True},
+                *more.mounts,
             ],
         },
     )
     pod["volumes"] = [
         {"name": "config", "configMap": {"name": name}},
         {"name": "feedback-key", "secret": {"secretName": names.FEEDBACK_KEY_SECRET}},
+        *more.volumes,
     ]
-    if keeps_data:
+    if feedback.storage is not None:
         # a claimed volume belongs to root until it is given to a group
         pod["securityContext"] |= {"fsGroup": _GROUP, "fsGroupChangePolicy": "OnRootMismatch"}
     else:
