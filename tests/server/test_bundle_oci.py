@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -69,4 +70,18 @@ def test_asks_which_image_when_there_are_several(iris: Path, digits: Path, tmp_p
     (layout / "index.json").write_text(json.dumps(index))
 
     with pytest.raises(Refused, match=r"index\.json: lists 2 images; name one: --bundle LAYOUT@sha256:"):
+        open_source(layout)
+
+
+@pytest.mark.parametrize("written", [b"", b"\xff", b"[" * 100_000, b"[]", b'{"layers": [{"digest": 1}]}'])
+def test_refuses_what_is_no_image_manifest(written: bytes, iris: Path, tmp_path: Path) -> None:
+    layout = tmp_path / "oci"
+    shutil.copytree(iris / "oci", layout)
+    digest = f"sha256:{hashlib.sha256(written).hexdigest()}"
+    blob(layout, digest).write_bytes(written)
+
+    with pytest.raises(Refused, match=r"is no image manifest in JSON|has not exactly one layer|the layer is a None"):
+        open_source(Path(f"{layout}@{digest}"))
+    (layout / "index.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(Refused, match=r"index\.json: is missing or no OCI index"):
         open_source(layout)

@@ -174,3 +174,17 @@ def test_what_cannot_be_read_is_said_to_be_incomprehensible(message):
     for read in readers:
         with contextlib.suppress(Incomprehensible):
             read(body)
+
+
+@pytest.mark.parametrize("at_ms", [-1, 2**53, 18_000_000_000_044_444_440, 1.5, True, None])
+def test_a_time_no_clock_tells_is_incomprehensible(at_ms):
+    decisions = [["0" * 16, at_ms, "00"]]
+
+    with pytest.raises(Incomprehensible):
+        read_decisions(orjson.dumps({"model": "pets", "sender": REVISION, "decisions": decisions}))
+
+
+@pytest.mark.parametrize("answer", [5, None, "accepted", ["result"], {"result": []}, {"result": {}}, {"result": "no"}])
+def test_an_answer_of_another_cluster_that_is_none_is_incomprehensible(answer):
+    with pytest.raises(Incomprehensible):
+        read_relayed(orjson.dumps({"results": [answer]}), 1)

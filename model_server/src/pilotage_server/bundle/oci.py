@@ -71,7 +71,11 @@ def image_of(layout: Path) -> tuple[str, bytes]:
 
 def open_layout(layout: Path, digest: str | None = None) -> LayerSource:
     """Open the bundle with a digest (`sha256:…`), or the only one there is; raises `Refused`."""
-    manifest = json.loads(_blob(layout, digest or _only_digest(layout), _MAX_JSON))
+    image = digest or _only_digest(layout)
+    try:
+        manifest = json.loads(_blob(layout, image, _MAX_JSON))
+    except (ValueError, RecursionError) as error:
+        raise Refused(image, "is no image manifest in JSON", _REMEDY) from error
     layers = manifest.get("layers") if isinstance(manifest, dict) else None
     if not isinstance(layers, list) or len(layers) != 1 or not isinstance(layers[0], dict):
         raise Refused(str(layout), "the image has not exactly one layer", "it is no bundle of pilotage-model")
@@ -87,7 +91,7 @@ def _only_digest(layout: Path) -> str:
     try:
         manifests = json.loads(index.read_bytes())["manifests"]
         digests = sorted({str(entry["digest"]) for entry in manifests})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused("index.json", "is missing or no OCI index", _REMEDY) from error
     if len(digests) != 1:
         raise Refused("index.json", f"lists {len(digests)} images", "name one: --bundle LAYOUT@sha256:…")

@@ -69,7 +69,7 @@ def _blobs(manifest: bytes) -> list[dict[str, Any]]:
         found = [document["config"], *document["layers"]]
         if all(_is_descriptor(item) for item in found):
             return found
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         pass
     raise Refused("manifest", "is no image manifest", "it is no bundle of pilotage-model")
 
@@ -81,7 +81,10 @@ def _is_descriptor(item: Any) -> bool:
 
 
 def _local(layout: Path, digest: str) -> bytes:
-    content = (layout / "blobs" / "sha256" / digest.removeprefix("sha256:")).read_bytes()
+    try:
+        content = (layout / "blobs" / "sha256" / digest.removeprefix("sha256:")).read_bytes()
+    except OSError as error:
+        raise Refused(digest, f"cannot be read ({error.strerror})", "write the layout again") from error
     if digest_of(content) != digest:
         raise Refused(digest, "its content has another digest", "write the layout again")
     return content

@@ -194,7 +194,7 @@ def read_decisions(body: bytes) -> Decisions:
     except TypeError as error:
         raise Incomprehensible("decisions: a decision has three fields") from error
     for one in decisions:
-        if type(one.at_ms) is not int or not _is_hex(one.request, 16) or not _is_hex(one.predicted):
+        if not _is_time(one.at_ms) or not _is_hex(one.request, 16) or not _is_hex(one.predicted):
             raise Incomprehensible("decisions: a field has the wrong type")
     return Decisions(model=_text(message, "model"), sender=_text(message, "sender"), decisions=decisions)
 
@@ -221,8 +221,9 @@ def read_relayed(body: bytes, expected: int) -> list[dict[str, Any]]:
         raise Incomprehensible(f"results: expected {expected}")
     found = []
     for answer in answers:
-        texts = {key: answer[key] for key in ("result", "reason", "cluster") if key in answer}
-        if texts.get("result") not in set(Result) or not all(isinstance(text, str) for text in texts.values()):
+        known = answer if isinstance(answer, dict) else {}
+        texts = {key: known[key] for key in ("result", "reason", "cluster") if key in known}
+        if not all(isinstance(text, str) for text in texts.values()) or texts.get("result") not in set(Result):
             raise Incomprehensible("results: not as our collectors write them")
         found.append(texts)
     return found
@@ -247,8 +248,7 @@ def read_results(body: bytes, expected: int) -> list[Result]:
 def _check_types(item: Item, *, is_long: bool) -> None:
     if not (
         type(item.revision) is str
-        and type(item.issued_ms) is int
-        and 0 <= item.issued_ms < 2**53
+        and _is_time(item.issued_ms)
         and _is_hex(item.nonce, 16)
         and type(item.rows) is int
         and item.rows <= MAX_ROWS
@@ -267,6 +267,10 @@ def _extras_are_right(item: Item) -> bool:
         and (item.request == "" or _is_hex(item.request, 16))
         and _is_hex(item.slices)
     )
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
 
 
 def _is_hex(text: Any, digits: int | None = None) -> bool:
