@@ -114,7 +114,9 @@ class Section:
         if isinstance(value, _Missing):
             return allowed[0]
         if value not in allowed:
-            self.mistake(key, f"{_brief(value)} is not one of {', '.join(allowed)}; {nearest(str(value), allowed)}")
+            close = get_close_matches(str(value).lower(), [word.lower() for word in allowed], n=1)
+            meant = f"; {nearest(str(value), allowed)}" if close else ""
+            self.mistake(key, f"{_brief(value)} is not one of {', '.join(allowed)}{meant}")
             return allowed[0]
         return str(value)
 

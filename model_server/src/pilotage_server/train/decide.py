@@ -27,11 +27,12 @@ def cost_matrix(costs: Costs, classes: tuple[str, ...]) -> Floats | None:
     if not costs:
         return None
     matrix = np.zeros((len(classes), len(classes)))
+    named = dict.fromkeys(label for actual, row in costs.items() for label in (actual, *row))
+    unknown = [f"costs: {label!r} is no class; {nearest(label, classes)}" for label in named if label not in classes]
+    if unknown:
+        raise ConfigError("\n".join(unknown))
     for actual, row in costs.items():
         for predicted, cost in row.items():
-            for label in (actual, predicted):
-                if label not in classes:
-                    raise ConfigError(f"costs: {label!r} is no class; {nearest(label, classes)}")
             matrix[classes.index(actual), classes.index(predicted)] = cost
     if not matrix.any():
         raise ConfigError("costs: every cost is 0; name what a mistake costs")
@@ -45,11 +46,15 @@ def needs_scores(rule: DecisionRule) -> bool:
 
 def check_rule(rule: DecisionRule, classes: tuple[str, ...]) -> None:
     """Raise `ConfigError` for a rule that cannot be applied to these classes."""
-    if rule.rule == "threshold" and (len(classes) != 2 or rule.label not in classes):
+    if rule.rule != "threshold":
+        return
+    if len(classes) != 2:
         raise ConfigError(
-            f"decision.class: {rule.label!r}; a threshold needs two classes and one of them, "
-            f"{nearest(rule.label, classes)}"
+            f"decision.rule: a threshold decides between two classes, and there are {len(classes)}; use argmax, or "
+            "least-cost with costs"
         )
+    if rule.label not in classes:
+        raise ConfigError(f"decision.class: {rule.label!r} is no class; {nearest(rule.label, classes)}")
 
 
 def decide(

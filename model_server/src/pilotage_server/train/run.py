@@ -9,7 +9,7 @@ Numeric libraries run on one thread, so that sums have one order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from threadpoolctl import threadpool_limits
 
-from pilotage_server.train.config import Config
+from pilotage_server.train.config import Config, ConfigError
 from pilotage_server.train.data import Table, load
-from pilotage_server.train.data.quality import QualityReport, check, lines
+from pilotage_server.train.data.quality import QualityReport, check, check_allowed, lines
 from pilotage_server.train.data.sealed import Sealed
 from pilotage_server.train.data.split import Split, split
+from pilotage_server.train.decide import check_rule, cost_matrix
 from pilotage_server.train.deploy.bundle import Model, build_manifest
 from pilotage_server.train.deploy.export import Export, export, parity_rows
 from pilotage_server.train.deploy.sbom import ROOTS, SBOM_FILE, bill_of_materials, extras_of
@@ -62,7 +63,7 @@ def train(config: Config, out: Path, *, key: Ed25519PrivateKey | None, jobs: int
 
 def train_table(config: Config, table: Table, out: Path, *, key: Ed25519PrivateKey | None, jobs: int = 1) -> Result:
     """Train on a table that is already loaded."""
-    check_limits(config, table.attributes, table.classes)
+    _check_wishes(config, table)
     parts = split(table, config.split, config.data)
     quality = check(table, parts, config.data, config.split.seed)
     if quality.failures:
@@ -72,6 +73,24 @@ def train_table(config: Config, table: Table, out: Path, *, key: Ed25519PrivateK
     with threadpool_limits(limits=1):
         selected = select(config, table, parts, jobs=jobs)
         return finish(config, table, parts, selected, sealed, quality, out, key)
+
+
+def _check_wishes(config: Config, table: Table) -> None:
+    """Hold what names classes, columns and attributes against the data; raises `ConfigError` with all mistakes."""
+    checks: tuple[Callable[[], Any], ...] = (
+        lambda: check_rule(config.decision, table.classes),
+        lambda: cost_matrix(config.costs, table.classes),
+        lambda: check_limits(config, table.attributes, table.classes),
+        lambda: check_allowed(config.data.quality, table),
+    )
+    problems = []
+    for one in checks:
+        try:
+            one()
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def finish(

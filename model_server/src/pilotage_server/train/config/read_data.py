@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 from pilotage_server.document import Section
@@ -18,6 +19,7 @@ from pilotage_server.train.config.types import (
 
 DATASETS = ("iris", "wine", "breast_cancer", "digits")
 CHECKS = (
+    "class-names",
     "class-size",
     "constant",
     "duplicates",
@@ -66,7 +68,27 @@ def _source(section: Section, folder: Path) -> str | File:
         section.mistake(files[0], f"stands beside {other}; give one of the two")
         section.value(other, None)
     file = section.section(files[0])
-    return File(path=folder / file.text("path"), target=file.text("target", longest=256), format=files[0])
+    path, target = folder / file.text("path"), file.text("target", longest=256)
+    missing = read_names(file, "missing")
+    if files[0] == "parquet":
+        return File(path=path, target=target, format="parquet", missing=missing)
+    return File(
+        path=path,
+        target=target,
+        separator=file.text("separator", "", longest=1),
+        encoding=_encoding(file),
+        decimal=file.choice("decimal", (".", ","), "."),
+        missing=missing,
+    )
+
+
+def _encoding(file: Section) -> str:
+    name = file.text("encoding", "", longest=64)
+    try:
+        return codecs.lookup(name).name if name else ""
+    except LookupError:
+        file.mistake("encoding", f"{name!r} is no encoding known here; write utf-8, utf-16, cp1252 or latin-1")
+        return ""
 
 
 def _columns(section: Section) -> Columns:

@@ -37,11 +37,18 @@ class Imbalance(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A CSV file with a header line, or a Parquet file. `target` names the column of the classes."""
+    """A CSV file with a header line, or a Parquet file. `target` names the column of the classes.
+
+    `separator` and `encoding` are found in the file when empty; `missing`: cells that say nothing, beside the usual.
+    """
 
     path: Path
     target: str
     format: str = "csv"
+    separator: str = ""
+    encoding: str = ""
+    decimal: str = "."
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pilotage_server.train.config import Data, File
 from pilotage_server.train.data.finding import Finding
 from pilotage_server.train.data.leakage import column_power
-from pilotage_server.train.data.parse import parse_time
+from pilotage_server.train.data.parse import is_date
 from pilotage_server.train.data.table import Column, Table
 
 _LEAST_ROWS = 30
@@ -61,7 +61,7 @@ def _from_after(column: Column, target: str) -> Iterator[Finding]:
         yield _finding("target-time", column, 0, f"is named after the target {target!r}",
                        "if it is only known once the label is, name it under data.columns.after")  # fmt: skip
     shown = column.categories[:20]
-    if shown and all(parse_time(text) is not None for text in shown):
+    if shown and all(map(is_date, shown)):
         yield _finding("target-time", column, 0, "holds dates, which no future row repeats",
                        "name it under data.columns.time, after or ignore")  # fmt: skip
 

@@ -55,14 +55,11 @@ def _from_file(source: File, meaning: Columns) -> Table:
     cells = read_file(source)
     if source.target not in cells:
         raise ConfigError(
-            f"data.{source.format}.target: {source.target!r} is no column, or a column occurs twice; "
-            f"columns: {', '.join(cells)}"
+            f"data.{source.format}.target: {source.target!r} is no column; {nearest(source.target, tuple(cells))}"
         )
     _known(meaning, tuple(cells), source.path.name)
     labels = cells[source.target]
-    empty = sum(map(is_missing, labels))
-    if empty:
-        raise ConfigError(f"{source.path}: {empty} rows have no {source.target}; remove them, or find their labels")
+    _check_labels(source, labels)
     classes, class_type, indices = order_classes(labels)
     hidden = {source.target, *meaning.ignore, *meaning.after, meaning.group, meaning.time}
     hidden |= {a.column for a in meaning.attributes if not a.is_feature}
@@ -80,6 +77,24 @@ def _from_file(source: File, meaning: Columns) -> Table:
     )
 
 
+def _check_labels(source: File, labels: Sequence[str]) -> None:
+    """Raise for rows without a label, and for a target that is a quantity."""
+    if not labels:
+        raise ConfigError(f"{source.path}: has headings and no rows")
+    empty = [i + 2 for i, label in enumerate(labels) if is_missing(label, source.missing)]
+    if empty:
+        shown = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
+        raise ConfigError(
+            f"{source.path}: {len(empty)} rows have no {source.target} (row {shown}); remove them, or find their labels"
+        )
+    different = len(set(labels))
+    if different > max(20, len(labels) // 2):
+        raise ConfigError(
+            f"data.{source.format}.target: {source.target!r} has {different} different values in {len(labels)} rows: a "
+            "quantity or a name, not a class; cut it into classes, or name another column"
+        )
+
+
 def _features(
     source: File, cells: Mapping[str, Sequence[str]], meaning: Columns
 ) -> tuple[tuple[Column, ...], NDArray[np.float64]]:
@@ -87,7 +102,7 @@ def _features(
         raise ConfigError(f"{source.path}: no feature is left; ignore fewer columns")
     columns, values = [], []
     for name, texts in cells.items():
-        column, numbers = as_column(source.path, name, texts, is_category=name in meaning.categorical)
+        column, numbers = as_column(source, name, texts, is_category=name in meaning.categorical)
         if len(column.categories) > MOST_CATEGORIES:
             raise ConfigError(
                 f"{source.path}: column {name!r} has {len(column.categories)} different texts, more than "
@@ -99,7 +114,7 @@ def _features(
 
 
 def _known(meaning: Columns, names: Sequence[str], source: str) -> None:
-    """Raise for a column of the configuration that the data does not have."""
+    """Raise for the columns of the configuration that the data does not have."""
     asked = {
         "ignore": meaning.ignore,
         "categorical": meaning.categorical,
@@ -109,16 +124,20 @@ def _known(meaning: Columns, names: Sequence[str], source: str) -> None:
         "group": (meaning.group,) if meaning.group else (),
         "time": (meaning.time,) if meaning.time else (),
     }
-    for key, wanted in asked.items():
-        for name in wanted:
-            if name not in names:
-                raise ConfigError(f"data.columns.{key}: {name!r} is no column of {source}; {nearest(name, names)}")
+    problems = [
+        f"data.columns.{key}: {name!r} is no column of {source}; {nearest(name, names)}"
+        for key, wanted in asked.items()
+        for name in wanted
+        if name not in names
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _attribute(texts: Sequence[str], attribute: Attribute, source: File) -> tuple[str, ...]:
     if not attribute.quantiles:
-        return tuple("missing" if is_missing(text) else text for text in texts)
-    column, numbers = as_column(source.path, attribute.column, texts, is_category=False)
+        return tuple("missing" if is_missing(text, source.missing) else text for text in texts)
+    column, numbers = as_column(source, attribute.column, texts, is_category=False)
     if column.is_categorical:
         raise ConfigError(f"data.columns.attributes: {attribute.column!r} is no number; leave out quantiles")
     return cut(numbers, attribute.quantiles)

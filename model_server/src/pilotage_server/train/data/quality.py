@@ -6,6 +6,7 @@ A failing finding ends the run with an exit code of its own, unless the configur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotage_server.train.config import Data
+from pilotage_server.document import nearest
+from pilotage_server.train.config import ConfigError, Data, Quality
 from pilotage_server.train.data.columns import column_findings
 from pilotage_server.train.data.finding import Finding
 from pilotage_server.train.data.split import Split
@@ -48,12 +50,23 @@ def check(table: Table, split: Split, data: Data, seed: int) -> QualityReport:
     found = [
         *_duplicates(table, split, data),
         *_class_sizes(table),
+        *_class_names(table),
         *column_findings(table, data, seed),
         *_group_overlap(table, split),
     ]
     allowed = [f for f in found if f.fails and {f.check, f"{f.check}:{f.column}"} & data.quality.allow]
     kept = [f for f in found if f not in allowed]
     return QualityReport(findings=tuple(sorted(kept, key=lambda f: not f.fails)), allowed=tuple(allowed))
+
+
+def check_allowed(quality: Quality, table: Table) -> None:
+    """Raise `ConfigError` for findings allowed in columns that are no feature."""
+    for entry in sorted(quality.allow):
+        _, _, column = entry.partition(":")
+        if column and column not in table.features:
+            raise ConfigError(
+                f"data.quality.allow: {entry!r}: {column!r} is no feature; {nearest(column, table.features)}"
+            )
 
 
 def _duplicates(table: Table, split: Split, data: Data) -> Iterator[Finding]:
@@ -104,6 +117,24 @@ def _class_sizes(table: Table) -> Iterator[Finding]:
                 rows=int(count),
                 detail=f"class {label!r} has {count} rows; no figure about it will be worth much",
                 remedy=f"collect at least {LEAST_PER_CLASS}, or merge it with another class",
+            )
+
+
+def _class_names(table: Table) -> Iterator[Finding]:
+    """Classes that a slip of the pen made two."""
+    alike: dict[str, list[str]] = {}
+    for label in table.classes:
+        alike.setdefault(" ".join(re.split(r"[\s_-]+", label.casefold())), []).append(label)
+    for names in alike.values():
+        if len(names) > 1:
+            count = int(np.isin(table.labels, [table.classes.index(name) for name in names[1:]]).sum())
+            yield Finding(
+                check="class-names",
+                fails=True,
+                column="",
+                rows=count,
+                detail=f"classes {' and '.join(map(repr, names))} differ only in case, spaces or dashes",
+                remedy="write each class one way",
             )
 
 

@@ -51,6 +51,7 @@ class Split:
 def split(table: Table, shares: SplitShares, data: Data) -> Split:
     """Split a table; raises `ConfigError` if a class is unknown or left with too few rows."""
     everything = np.arange(len(table.rows))
+    _check_sizes(table)
     if shares.by == "time" and table.times is not None:
         everything = np.argsort(table.times, kind="stable")
     rest, holdback = _draw(everything, table, shares.holdback, shares)
@@ -59,13 +60,27 @@ def split(table: Table, shares: SplitShares, data: Data) -> Split:
     counts = np.bincount(labels, minlength=len(table.classes))
     for label, count in zip(table.classes, counts, strict=True):
         if count < LEAST_ROWS:
-            raise ConfigError(f"data: class {label!r} has {count} training rows, fewer than {LEAST_ROWS}; keep more")
+            raise ConfigError(
+                f"data: class {label!r} has {count} training rows, fewer than {LEAST_ROWS}; collect or keep more"
+            )
     return Split(
         train=part(table, rows, labels),
         test=part(table, test),
         holdback=part(table, holdback),
         in_time=shares.by == "time",
     )
+
+
+def _check_sizes(table: Table) -> None:
+    """Raise for classes that no split can put on both sides."""
+    counts = np.bincount(table.labels, minlength=len(table.classes))
+    alone = [label for label, count in zip(table.classes, counts, strict=True) if count < 2]
+    if alone:
+        shown = ", ".join(map(repr, alone[:5])) + (", …" if len(alone) > 5 else "")
+        raise ConfigError(
+            f"data: one row only of class {shown}, which cannot both teach and test; collect more, merge it with "
+            "another class, or remove it"
+        )
 
 
 def part(table: Table, indices: Indices, labels: Indices | None = None) -> Part:

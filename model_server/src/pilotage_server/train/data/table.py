@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from pilotage_server.bundle.manifest import ClassType
 from pilotage_server.train.config import ConfigError
 
+MOST_CLASSES = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
@@ -66,8 +68,10 @@ class Table:
 def order_classes(labels: Sequence[str]) -> tuple[tuple[str, ...], ClassType, NDArray[np.int64]]:
     """Sort the classes and give each row its class's index; raises `ConfigError` for fewer than 2 or too many."""
     different = set(labels)
-    if not 2 <= len(different) <= 1_000:
-        raise ConfigError(f"data: {len(different)} classes; a classifier needs 2 to 1000")
+    if len(different) < 2:
+        raise ConfigError(f"data: every row is {next(iter(different), '')!r}; a classifier needs at least 2 classes")
+    if len(different) > MOST_CLASSES:
+        raise ConfigError(f"data: {len(different)} classes, more than {MOST_CLASSES}; merge some of them")
     integers = all(label.removeprefix("-").isdecimal() and str(int(label)) == label for label in different)
     ordered = sorted(different, key=int) if integers else sorted(different)
     index = {label: i for i, label in enumerate(ordered)}

@@ -50,11 +50,12 @@ def fit(variant: Variant, params: Mapping[str, Any], rows: Rows) -> Any:
     """Fit on rows; raises `ConfigError` for values scikit-learn refuses."""
     try:
         pipeline = build_pipeline(variant.blueprint, params)
-        if variant.method == "none":
-            return pipeline.fit(rows.values, rows.labels)
-        pairs = folds(rows, variant.calibration.folds, variant.blueprint.candidate.seed)
-        calibrated = CalibratedClassifierCV(pipeline, method=variant.method, cv=pairs, ensemble=False)
-        return calibrated.fit(rows.values, rows.labels)
+        if variant.method != "none":
+            pairs = folds(rows, variant.calibration.folds, variant.blueprint.candidate.seed)
+            pipeline = CalibratedClassifierCV(pipeline, method=variant.method, cv=pairs, ensemble=False)
+        fitted = pipeline.fit(rows.values, rows.labels)
+        fitted.predict_proba(rows.values[:1])  # more neighbours than rows are noticed only here
+        return fitted
     except (ValueError, TypeError) as error:
         raise ConfigError(f"model.params: {variant.name}: {str(error).splitlines()[0]}") from error
 

@@ -118,7 +118,7 @@ class _Stream:
         """Names of the features, and every label that occurs."""
         labels: set[str] = set()
         names: tuple[str, ...] = ()
-        for cells in csv_chunks(self._source.path, self._rows):
+        for cells in csv_chunks(self._source, self._rows):
             if self._source.target not in cells:
                 raise ConfigError(f"data.csv.target: {self._source.target!r} is no column; columns: {', '.join(cells)}")
             names = tuple(name for name in cells if name not in self._hidden)
@@ -129,7 +129,7 @@ class _Stream:
 
     def pieces(self) -> Iterator[Piece]:
         """Every row, in the file's order, a piece at a time."""
-        for cells in csv_chunks(self._source.path, self._rows):
+        for cells in csv_chunks(self._source, self._rows):
             labels = cells[self._source.target]
             names = [name for name in cells if name not in self._hidden]
             if not labels:
@@ -141,7 +141,7 @@ class _Stream:
             yield Piece(rows=rows, labels=labels, parts=parts, hashes=hashes)
 
     def _numbers(self, name: str, texts: list[str]) -> NDArray[np.float64]:
-        column, values = as_column(self._source.path, name, texts, is_category=False)
+        column, values = as_column(self._source, name, texts, is_category=False)
         if column.is_categorical or np.isnan(values).any():
             raise ConfigError(
                 f"{self._source.path}: {name} holds texts or gaps; rows in pieces need numbers: fill them, or name it "
