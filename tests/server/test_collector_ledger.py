@@ -7,7 +7,7 @@ import pytest
 from pilotage_server.feedback import Result
 from pilotage_server.feedback.collector.ledger import MAX_AGE_MS, Ledger
 from pilotage_server.feedback.collector.schema import DatabaseRefused
-from pilotage_server.feedback.collector.snapshot import Cell, RevisionCounts, exported
+from pilotage_server.feedback.collector.snapshot import Cell
 from pilotage_server.feedback.collector.work import Announced, Conflict, Delivered, UnknownSender
 from pilotage_server.feedback.token import chosen_row
 from support.feedback import REVISION, START_S, a_delivery, an_announcement, an_item
@@ -325,22 +325,9 @@ def test_a_ledger_of_another_schema_is_left_alone(desk):
     other.execute("PRAGMA user_version = 7")
     other.close()
 
-    with pytest.raises(DatabaseRefused, match=r"schema 7, known here: 2"):
+    with pytest.raises(DatabaseRefused, match=r"schema 7, known here: 3"):
         Ledger(desk.path, now_ms=BORN, delay_ms=DELAY)
     restored = sqlite3.connect(desk.path)
-    restored.execute("PRAGMA user_version = 2")
+    restored.execute("PRAGMA user_version = 3")
     restored.close()
     desk.restart()
-
-
-def counts(name, classes, seen_ms):
-    return RevisionCounts(revision=name, classes=tuple(map(str, range(classes))), seen_ms=seen_ms)
-
-
-@pytest.mark.parametrize(("classes", "fits"), [(2, 80), (10, 50), (30, 5), (100, 3)])
-def test_the_series_budget_exports_the_last_announced_revisions_and_never_fewer_than_three(classes, fits):
-    revisions = [counts(f"r{n}", classes, seen_ms=n) for n in range(80)]
-
-    shown = exported(revisions)
-
-    assert [one.seen_ms for one in shown] == list(range(79, 79 - fits, -1))

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pilotage_server.feedback import FeedbackEndpoint, Forwarder, KeyRing
-from pilotage_server.feedback.collector.exposition import SnapshotCollector
+from pilotage_server.feedback.collector.exposition import Exposition
 from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.collector.settings import CollectorConfig, Export
 from pilotage_server.feedback.link import CollectorAddress, CollectorLink
@@ -77,12 +77,11 @@ def names(tmp_path: Path) -> set[str]:
     now = int(START_S * 1000)
     ledger = Ledger(tmp_path / "ledger", now_ms=now, delay_ms=60_000)
     ledger.apply([an_announcement()], now_ms=now, delay_ms=60_000)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(SnapshotCollector(lambda: config, lambda: ledger.snapshot))
+    page, _ = Exposition(lambda: config, lambda: ledger.snapshot).render()
     ring = KeyRing(key_dir(tmp_path / "keys"))
     link = CollectorLink(CollectorAddress(host="127.0.0.1", port=9), ring)
     tally = FeedbackEndpoint(an_identity(), ring, Forwarder(an_identity(), link)).tally
-    text = generate_latest(registry).decode() + generate_latest(_alone(tally)).decode()
+    text = page.decode() + generate_latest(_alone(tally)).decode()
     ledger.close()
     return set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
 

@@ -6,11 +6,10 @@ import sqlite3
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, roc_auc_score
 
 from pilotage_server.feedback import Identity, KeyRing, TokenSigner
-from pilotage_server.feedback.collector.exposition import SnapshotCollector
+from pilotage_server.feedback.collector.exposition import Exposition
 from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.collector.quality import quality
 from pilotage_server.feedback.collector.settings import CollectorConfig, Export
@@ -56,9 +55,8 @@ class Desk:
         self.do()
 
     def scrape(self):
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(SnapshotCollector(lambda: self.config, lambda: self.ledger.snapshot))
-        return samples(generate_latest(registry))
+        page, _ = Exposition(lambda: self.config, lambda: self.ledger.snapshot).render()
+        return samples(page)
 
     def quality(self, revision=REVISION):
         return quality(self.ledger.snapshot, self.config)["revisions"][revision]

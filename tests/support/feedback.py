@@ -11,11 +11,10 @@ import aiohttp
 import numpy as np
 import orjson
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from pilotage_server.feedback import CollectorAddress, CollectorLink, FeedbackEndpoint, Forwarder, Identity, KeyRing
-from pilotage_server.feedback.collector.exposition import SnapshotCollector
+from pilotage_server.feedback.collector.exposition import Exposition
 from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.collector.service import Service
 from pilotage_server.feedback.collector.settings import ConfigFile
@@ -166,9 +165,8 @@ async def a_collector(
     config = ConfigFile(config_file(folder / "collector.json", label_delay_s=label_delay_s, **config_fields))
     ledger = Ledger(folder / "ledger.sqlite3", now_ms=int(clock.now * 1000), delay_ms=round(label_delay_s * 1000))
     writer = Writer(ledger, config, clock=clock)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(SnapshotCollector(lambda: config.current, lambda: writer.snapshot))
-    service = Service(writer, ring, config, registry, clock=clock)
+    exposition = Exposition(lambda: config.current, lambda: writer.snapshot)
+    service = Service(writer, ring, config, exposition, clock=clock)
     writing = asyncio.create_task(writer.run())
     async with contextlib.AsyncExitStack() as stack:
         ports = []

@@ -5,12 +5,15 @@ holds its lower edge: bucket b of n edges is [edge b−1, edge b), the first and
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 SCORE_BUCKETS: Final = 50
 SCORE_EDGES: Final = tuple(round(0.3 * step, 1) for step in range(-24, 25))
 """49 log-odds from −7.2 to 7.2 (probabilities 0.00075 to 0.99925), ascending, 0.3 apart."""
+
+MAX_CURVES: Final = 10
+"""Classes up to which every labelled row's score buckets are kept: beyond, curves cost more than they tell."""
 
 CONFIDENCE_BUCKETS: Final = 20
 CONFIDENCE_EDGES: Final = tuple(-1.5 + 0.5 * step for step in range(19))
@@ -25,6 +28,11 @@ LATE_MULTIPLES: Final = (1.5, 2.0, 3.0, 5.0, 10.0, math.inf)
 """Upper bounds of how late a late label came, in multiples of `labelDelay`."""
 DELAY_BOUNDS_S: Final = (60, 300, 900, 3_600, 21_600, 86_400, 604_800, 2_592_000)
 """Upper bounds of `model_label_delay_seconds`, 1 min to 30 d."""
+COHORTS: Final = {"1h": 3_600, "6h": 21_600, "1d": 86_400, "7d": 604_800}
+"""Upper bounds in s of how long a label took, as the label `delay` names them; whatever took longer is `more`."""
+COHORT_NAMES: Final = (*COHORTS, "more")
+MAX_COHORT_CLASSES: Final = 30
+"""Classes up to which outcomes are counted by how long the label took."""
 
 
 def log_odds(p: float) -> float:
@@ -57,6 +65,11 @@ def late_bucket(delay_ms: int, label_delay_ms: int) -> int:
         if delay_ms <= multiple * label_delay_ms:
             return index
     return len(LATE_MULTIPLES) - 1
+
+
+def cohort(age_ms: int) -> int:
+    """The position in `COHORT_NAMES` of a label that came so long after its prediction."""
+    return bisect_left(tuple(COHORTS.values()), age_ms / 1000)
 
 
 def late_bounds(label_delay_ms: int) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from pilotage_server.feedback.results import OTHER_REVISION, Result
 from pilotage_server.feedback.seal import WINDOW_MS
 from pilotage_server.feedback.token import chosen_row
 from pilotage_server.feedback.wire import RELAYED, Announcement, Decisions, Delivery, Item
-from pilotage_server.quality.buckets import DELAY_BOUNDS_S, late_bucket
+from pilotage_server.quality.buckets import DELAY_BOUNDS_S, MAX_CURVES, cohort, late_bucket
 
 _SEEN_EVERY_MS: Final = 3_600_000  # how stale the time of the last announcement may be on disk
 _NONCE_BIAS: Final = 2**63  # SQLite's integers are signed
@@ -161,30 +161,39 @@ class Intake:
             return self._store_first(key, item, revision, given)
         if stored[1] == given:
             return Result.DUPLICATE
+        if stored[0] != _State.PENDING:
+            # Only what is compared with from now on changes: what was counted must be found again after a restart.
+            self._database.execute(
+                "UPDATE label SET counted_as = coalesce(counted_as, given), given = ?"
+                " WHERE issued_ms = ? AND nonce = ? AND row = ?",
+                (given, *key),
+            )
+            return Result.CORRECTED
         found = _scores(item, revision, given)
         self._database.execute(
-            "UPDATE label SET given = ?, loss = ?, brier = ? WHERE issued_ms = ? AND nonce = ? AND row = ?",
-            (given, found.loss if found else None, found.brier if found else None, *key),
+            "UPDATE label SET given = ?, loss = ?, brier = ?, cohort = ? WHERE issued_ms = ? AND nonce = ? AND row = ?",
+            (given, found.loss if found else None, found.brier if found else None, cohort(self._age_ms(item)), *key),
         )
-        return Result.ACCEPTED if stored[0] == _State.PENDING else Result.CORRECTED
+        return Result.ACCEPTED
 
     def _store_first(self, key: tuple[int, int, int], item: Item, revision: Revision, given: int) -> Result:
         moment = self._moment
         is_late = item.issued_ms <= moment.cutoff_ms
+        age_ms = self._age_ms(item)
         chosen = item.row == chosen_row(bytes.fromhex(item.nonce), item.rows)
         found = _scores(item, revision, given)
         self._database.execute(
-            "INSERT INTO label VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO label VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             (
                 *(*key, revision.id, item.predicted, given, int(chosen)),
                 int(_State.LATE if is_late else _State.PENDING),
                 *((item.audit, found.loss, found.brier) if found else (item.audit, None, None)),
-                found.buckets if found and chosen and moment.keeps_scores else None,
+                found.buckets if found and self._keeps_buckets(revision, chosen) else None,
                 int(item.request, 16) - _NONCE_BIAS if item.request else None,
                 item.slices if item.slices and len(item.slices) == 2 * len(revision.slices) else None,
+                cohort(age_ms),
             ),
         )
-        age_ms = max(0, moment.now_ms - item.issued_ms)
         arrived = (revision.id, bisect_left(DELAY_BOUNDS_S, age_ms / 1000))
         self._arrivals[arrived] += 1
         self._ages_ms[arrived] += age_ms
@@ -194,6 +203,13 @@ class Intake:
             return Result.LATE
         self._stored[revision.id] += 1
         return Result.ACCEPTED
+
+    def _age_ms(self, item: Item) -> int:
+        return max(0, self._moment.now_ms - item.issued_ms)
+
+    def _keeps_buckets(self, revision: Revision, is_chosen: bool) -> bool:
+        """For few classes always, for the window; for many only what a gate counts."""
+        return len(revision.classes) <= MAX_CURVES or (is_chosen and self._moment.keeps_scores)
 
     def write(self) -> None:
         """Add what was counted to the tables, once for all work."""

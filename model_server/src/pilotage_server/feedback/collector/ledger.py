@@ -26,13 +26,12 @@ from pilotage_server.feedback.collector.memory import (
     read_counts,
     read_pairs,
     read_revisions,
+    read_windows,
 )
-from pilotage_server.feedback.collector.schema import FORGET, open_database
+from pilotage_server.feedback.collector.schema import FORGET, open_database, reclaim
 from pilotage_server.feedback.collector.snapshot import RevisionCounts, Snapshot
-from pilotage_server.feedback.collector.work import (
-    Outcome,
-    Work,
-)
+from pilotage_server.feedback.collector.window import WINDOW_LABELS
+from pilotage_server.feedback.collector.work import Outcome, Work
 from pilotage_server.feedback.results import OTHER_REVISION, Result
 
 MAX_AGE_MS: Final = 30 * 24 * 3_600_000
@@ -47,14 +46,15 @@ class LedgerFailed(Exception):
 class Ledger:
     """The single writer of one database."""
 
-    def __init__(self, path: Path, *, now_ms: int, delay_ms: int) -> None:
-        """Open or found the ledger. Raises `DatabaseRefused`."""
+    def __init__(self, path: Path, *, now_ms: int, delay_ms: int, window: int = WINDOW_LABELS) -> None:
+        """Open or found the ledger, with windows of so many labels. Raises `DatabaseRefused`."""
         self._database = open_database(path, now_ms)
         self._revisions: dict[str, Revision] = {}
         self._tally: Counter[tuple[str, Result]] = Counter()
         self._matured: set[int] = set()
         self._arrived: set[int] = set()
         self._delay_ms = delay_ms
+        self._window = window
         self._pairs: dict[tuple[str, str, str], int] = {}
         self._is_stale = False
         self._expired_before_ms = 0
@@ -68,11 +68,11 @@ class Ledger:
     def apply(self, work: Sequence[Work], *, now_ms: int, delay_ms: int, keeps_scores: bool = False) -> list[Outcome]:
         """Mature, then do the work, in one transaction; durable when this returns. Raises `LedgerFailed`.
 
-        `keeps_scores`: store the score buckets of labels that arrive, for whoever ranks by them.
+        `keeps_scores`: count the score buckets of labels that mature, for whoever ranks by them.
         """
         moment = Moment(now_ms=now_ms, delay_ms=delay_ms, keeps_scores=keeps_scores)
         with self._transaction():
-            self._mature(moment.cutoff_ms)
+            self._mature(moment)
             # Made here: reading back after a failure replaces what it refers to.
             oldest_ms = max(now_ms - MAX_AGE_MS, self._expired_before_ms)
             intake = Intake(self._database, self._revisions, moment, born_ms=self._born_ms, oldest_ms=oldest_ms)
@@ -109,6 +109,9 @@ class Ledger:
                 self._database.execute("UPDATE ledger SET expired_before_ms = ?", (self._expired_before_ms,))
             else:
                 self._forget_revisions(horizon_ms)
+        if not pruned:
+            with contextlib.suppress(sqlite3.Error):  # the space is only wanted back
+                reclaim(self._database)
         return pruned
 
     @contextlib.contextmanager
@@ -132,9 +135,13 @@ class Ledger:
 
     # What happens inside the transaction
 
-    def _mature(self, cutoff_ms: int) -> None:
-        classes = {revision.id: revision.classes for revision in self._revisions.values()}
-        self._matured |= mature(self._database, cutoff_ms, classes)
+    def _mature(self, moment: Moment) -> None:
+        by_id = {revision.id: revision for revision in self._revisions.values()}
+        classes = {key: revision.classes for key, revision in by_id.items()}
+        matured = mature(self._database, moment.cutoff_ms, classes, keeps_scores=moment.keeps_scores)
+        for key, rows in matured.items():
+            by_id[key].window = by_id[key].window.extended(rows, self._window)
+        self._matured |= matured.keys()
 
     def _forget_revisions(self, horizon_ms: int) -> None:
         for name, revision in [pair for pair in self._revisions.items() if pair[1].seen_ms < horizon_ms]:
@@ -159,6 +166,7 @@ class Ledger:
         self._matured = {revision.id for revision in self._revisions.values()}
         self._arrived = set(self._matured)
         self._load_touched()
+        read_windows(self._database, self._revisions.values(), self._window)
 
     def _load_touched(self) -> None:
         for revision in self._revisions.values():
@@ -184,6 +192,7 @@ class Ledger:
                     seen_ms=revision.seen_ms,
                     counts=revision.counts,
                     arrivals=revision.arrivals,
+                    window=revision.window,
                     slices=revision.slices,
                     costs=revision.costs,
                     results={result: self._tally[name, result] for result in Result},

@@ -1,15 +1,18 @@
 """Labels become counts: everything that happens when predictions reach `labelDelay`, in SQL inside one transaction.
 
-Each function moves the labels that are due into one table of counters; `mature` runs all of them and then marks the
-labels as counted. Whoever calls it commits or undoes the whole. Knows no clock and no message.
+Each function moves the labels that are due into one table of counters; `mature` runs all of them, hands out the rows
+for the windows, and then marks the labels as counted. Whoever calls it commits or undoes the whole. Knows no clock and
+no message.
 """
 
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pilotage_server.feedback.collector.window import packed
 from pilotage_server.feedback.probabilities import LETTERS
+from pilotage_server.quality.buckets import MAX_COHORT_CLASSES, MAX_CURVES
 
 _BUCKET_OF: Final = {letter: bucket for bucket, letter in enumerate(LETTERS.decode())}
 _ADD_CELLS: Final = (
@@ -18,7 +21,11 @@ _ADD_CELLS: Final = (
     " requests = requests + excluded.requests, audited = audited + excluded.audited"
 )
 _ADD_SCORES: Final = (
-    "INSERT INTO score VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests"
+    "INSERT INTO score VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,"
+    " all_rows = all_rows + excluded.all_rows"
+)
+_ADD_COHORTS: Final = (
+    "INSERT INTO cohort VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET all_rows = all_rows + excluded.all_rows"
 )
 _ADD_SLICES: Final = (
     "INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET all_rows = all_rows + excluded.all_rows"
@@ -28,27 +35,42 @@ _ADD_PAIRS: Final = (
 )
 
 
-def mature(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> set[int]:
-    """Count every label of a prediction issued by `cutoff_ms`; the ids of the revisions that changed.
+def mature(
+    database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]], *, keeps_scores: bool
+) -> dict[int, bytes]:
+    """Count every label of a prediction issued by `cutoff_ms`; the rows that matured, packed, by revision id.
 
-    `classes`: names in the model's order, by revision id.
+    `classes`: names in the model's order, by revision id. `keeps_scores`: whether score buckets are counted.
     """
     due = database.execute(
-        "SELECT revision, given, predicted, count(*), sum(chosen), sum(chosen * audit), count(loss), count(buckets),"
-        " count(slices), count(request) FROM label WHERE state = 0 AND issued_ms <= ?"
+        "SELECT revision, given, predicted, count(*), sum(chosen), sum(chosen * audit), count(loss), count(cohort),"
+        " count(buckets), count(slices), count(request) FROM label WHERE state = 0 AND issued_ms <= ?"
         " GROUP BY revision, given, predicted",
         (cutoff_ms,),
     ).fetchall()
     if not due:
-        return set()
+        return {}
     database.executemany(_ADD_CELLS, [row[:6] for row in due])
     # Most models bring only some of these, and each is another walk over the labels that are due.
     extras = [sum(column) for column in zip(*(row[6:] for row in due), strict=True)]
-    for count, has_any in zip((_moments, _scores, _slices, _pairs), extras, strict=True):
-        if has_any:
+    for count, has_any in zip((_moments, _cohorts, _scores, _slices, _pairs), extras, strict=True):
+        if has_any and (keeps_scores or count is not _scores):
             count(database, cutoff_ms, classes)
+    rows = _rows(database, cutoff_ms, classes)
     database.execute("UPDATE label SET state = 1 WHERE state = 0 AND issued_ms <= ?", (cutoff_ms,))
-    return {row[0] for row in due}
+    return rows
+
+
+def _rows(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> dict[int, bytes]:
+    found: defaultdict[int, list[bytes]] = defaultdict(list)
+    due = database.execute(
+        "SELECT revision, given, predicted, loss, brier, buckets FROM label WHERE state = 0 AND issued_ms <= ?"
+        " ORDER BY issued_ms, nonce, row",
+        (cutoff_ms,),
+    )
+    for revision, *row in due:
+        found[revision].append(packed(row, len(classes[revision])))
+    return {revision: b"".join(rows) for revision, rows in found.items()}
 
 
 def _moments(database: sqlite3.Connection, cutoff_ms: int, _: Mapping[int, Sequence[str]]) -> None:
@@ -72,19 +94,39 @@ def _moments(database: sqlite3.Connection, cutoff_ms: int, _: Mapping[int, Seque
         )
 
 
-def _scores(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> None:
+def _cohorts(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> None:
     found = database.execute(
-        "SELECT revision, given, group_concat(buckets, '') FROM label WHERE state = 0 AND issued_ms <= ? AND chosen = 1"
-        " AND buckets IS NOT NULL GROUP BY revision, given",
+        "SELECT revision, cohort, given, predicted, count(*) FROM label"
+        " WHERE state = 0 AND issued_ms <= ? AND cohort IS NOT NULL GROUP BY revision, cohort, given, predicted",
         (cutoff_ms,),
     ).fetchall()
-    counted: Counter[tuple[int, int, int, int]] = Counter()
-    for revision, given, letters in found:
+    counted: Counter[tuple[int, int, str, int]] = Counter()
+    for revision, delay, given, predicted, rows in found:
+        if len(classes[revision]) > MAX_COHORT_CLASSES:
+            continue
+        counted[revision, given, "tp" if given == predicted else "fn", delay] += rows
+        if given != predicted:
+            counted[revision, predicted, "fp", delay] += rows
+    database.executemany(_ADD_COHORTS, [(*key, rows) for key, rows in counted.items()])
+
+
+def _scores(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> None:
+    found = database.execute(
+        "SELECT revision, given, chosen, group_concat(buckets, '') FROM label WHERE state = 0 AND issued_ms <= ?"
+        " AND buckets IS NOT NULL GROUP BY revision, given, chosen",
+        (cutoff_ms,),
+    ).fetchall()
+    requests: Counter[tuple[int, int, int, int]] = Counter()
+    rows: Counter[tuple[int, int, int, int]] = Counter()
+    for revision, given, chosen, letters in found:
         width = len(classes[revision])
         for class_ in range(width):
-            for letter, requests in Counter(letters[class_::width]).items():
-                counted[revision, class_, int(class_ == given), _BUCKET_OF[letter]] += requests
-    database.executemany(_ADD_SCORES, [(*key, requests) for key, requests in counted.items()])
+            for letter, count in Counter(letters[class_::width]).items():
+                key = (revision, class_, int(class_ == given), _BUCKET_OF[letter])
+                requests[key] += chosen * count
+                # Rows beyond the one of their request are kept for few classes only.
+                rows[key] += count if width <= MAX_CURVES else 0
+    database.executemany(_ADD_SCORES, [(*key, count, rows[key]) for key, count in requests.items()])
 
 
 def _slices(database: sqlite3.Connection, cutoff_ms: int, _: Mapping[int, Sequence[str]]) -> None:

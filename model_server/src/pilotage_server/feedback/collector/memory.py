@@ -5,13 +5,18 @@ commit costs what it changed. Reads, never writes.
 """
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
 from pilotage_server.feedback.collector.snapshot import Arrivals, Cell, Counts, Moments
+from pilotage_server.feedback.collector.window import Window, packed
 from pilotage_server.feedback.wire import read_costs, read_slices
 from pilotage_server.quality.slices import Slice
+
+_WINDOW_SCAN: Final = 100_000
 
 
 @dataclass(slots=True)
@@ -26,6 +31,7 @@ class Revision:
     costs: tuple[tuple[float, ...], ...]
     counts: Counts
     arrivals: Arrivals
+    window: Window
 
 
 def new_revision(
@@ -37,7 +43,7 @@ def new_revision(
 ) -> Revision:
     """A revision of which nothing is counted yet."""
     index = {name: position for position, name in enumerate(classes)}
-    return Revision(key, classes, index, seen_ms, slices, costs, Counts(), Arrivals())
+    return Revision(key, classes, index, seen_ms, slices, costs, Counts(), Arrivals(), Window(len(classes)))
 
 
 def read_revisions(database: sqlite3.Connection) -> dict[str, Revision]:
@@ -61,7 +67,10 @@ def read_counts(database: sqlite3.Connection, revision: int) -> Counts:
     cells = database.execute(
         "SELECT actual, predicted, all_rows, requests, audited FROM cell WHERE revision = ?", (revision,)
     )
-    scores = database.execute("SELECT class, actual, bucket, requests FROM score WHERE revision = ?", (revision,))
+    scores = database.execute(
+        "SELECT class, actual, bucket, requests, all_rows FROM score WHERE revision = ?", (revision,)
+    ).fetchall()
+    cohorts = database.execute("SELECT class, outcome, delay, all_rows FROM cohort WHERE revision = ?", (revision,))
     slices = database.execute(
         "SELECT slice, value, actual, predicted, all_rows FROM slice WHERE revision = ?", (revision,)
     )
@@ -69,6 +78,8 @@ def read_counts(database: sqlite3.Connection, revision: int) -> Counts:
         cells={(row[0], row[1]): Cell(*row[2:]) for row in cells},
         moments=_read_moments(database, revision),
         scores={row[:3]: row[3] for row in scores},
+        score_rows={row[:3]: row[4] for row in scores},
+        cohorts={row[:3]: row[3] for row in cohorts},
         slices={row[:4]: row[4] for row in slices},
     )
 
@@ -92,6 +103,27 @@ def read_arrivals(database: sqlite3.Connection, revision: int) -> Arrivals:
         late={row[:2]: row[2] for row in late},
         delays={row[0]: row[1:] for row in delays},
     )
+
+
+def read_windows(database: sqlite3.Connection, revisions: Iterable[Revision], most: int) -> None:
+    """Fill the windows again, with up to `most` of the labels that were counted last.
+
+    Looks at no more than the last 100,000 labels, so that a start takes a moment whatever the ledger holds.
+    """
+    known = {revision.id: revision for revision in revisions}
+    rows: dict[int, list[bytes]] = {key: [] for key in known}
+    last = database.execute(
+        "SELECT revision, coalesce(counted_as, given), predicted, loss, brier, buckets FROM label WHERE state = 1"
+        " AND issued_ms < coalesce((SELECT min(issued_ms) FROM label WHERE state = 0), 9e15)"
+        " ORDER BY issued_ms DESC, nonce DESC, row DESC LIMIT ?",
+        (_WINDOW_SCAN if most else 0,),
+    )
+    for key, *row in last:
+        if key in known and len(rows[key]) < most:
+            rows[key].append(packed(row, len(known[key].classes)))
+    for key, newest_first in rows.items():
+        empty = Window(len(known[key].classes))
+        known[key].window = empty.extended(b"".join(reversed(newest_first)), most)
 
 
 def read_pairs(database: sqlite3.Connection, names: dict[int, str]) -> dict[tuple[str, str, str], int]:

@@ -18,11 +18,11 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from pilotage_server.feedback.collector.exposition import SnapshotCollector
+from pilotage_server.feedback.collector.exposition import Exposition
 from pilotage_server.feedback.collector.ledger import Ledger, LedgerFailed
 from pilotage_server.feedback.collector.schema import DatabaseRefused
 from pilotage_server.feedback.collector.service import Service
-from pilotage_server.feedback.collector.settings import CollectorSettings, ConfigFile, SettingsRefused
+from pilotage_server.feedback.collector.settings import CollectorSettings, ConfigFile, Export, SettingsRefused
 from pilotage_server.feedback.collector.writer import Writer
 from pilotage_server.feedback.credentials import Credentials
 from pilotage_server.feedback.keys import KeyRing, KeysRefused
@@ -60,15 +60,16 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 
 def _open_ledger(data: Path, config: ConfigFile) -> Ledger:
-    now_ms, delay_ms = int(time.time() * 1000), config.current.label_delay_ms
+    current = config.current
+    now_ms, delay_ms = int(time.time() * 1000), current.label_delay_ms
     try:
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsRefused(f"--data {data}: {error.strerror}; mount a writable volume there") from error
-    ledger = Ledger(data / LEDGER_FILE, now_ms=now_ms, delay_ms=delay_ms)
+    ledger = Ledger(data / LEDGER_FILE, now_ms=now_ms, delay_ms=delay_ms, window=current.window)
     # With a full disk the numbers can still be read; readiness and every answer to a pod tell about the rest.
     with contextlib.suppress(LedgerFailed):
-        ledger.apply((), now_ms=now_ms, delay_ms=delay_ms)
+        ledger.apply((), now_ms=now_ms, delay_ms=delay_ms, keeps_scores=current.shows(Export.SCORES))
     return ledger
 
 
@@ -76,10 +77,10 @@ async def _serve(
     settings: CollectorSettings, ring: KeyRing, credentials: Credentials, config: ConfigFile, ledger: Ledger
 ) -> None:
     writer = Writer(ledger, config)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(SnapshotCollector(lambda: config.current, lambda: writer.snapshot))
-    ProcessCollector(registry=registry)
-    service = Service(writer, ring, config, registry, credentials=credentials)
+    process = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=process)
+    exposition = Exposition(lambda: config.current, lambda: writer.snapshot, process)
+    service = Service(writer, ring, config, exposition, credentials=credentials)
     stop = _signals()
     async with contextlib.AsyncExitStack() as stack:
         writing = asyncio.create_task(writer.run(), name="writer")

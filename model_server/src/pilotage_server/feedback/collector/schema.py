@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-VERSION: Final = 2
+VERSION: Final = 3
 _TABLES: Final = """
 CREATE TABLE ledger (
     id TEXT NOT NULL, born_ms INTEGER NOT NULL, expired_before_ms INTEGER NOT NULL
@@ -73,6 +73,16 @@ CREATE TABLE pair (
     PRIMARY KEY (stable, canary, outcome)
 ) STRICT, WITHOUT ROWID;
 """
+_SINCE_3: Final = """
+ALTER TABLE label ADD COLUMN cohort INTEGER;
+ALTER TABLE label ADD COLUMN counted_as INTEGER;
+ALTER TABLE score ADD COLUMN all_rows INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE cohort (
+    revision INTEGER NOT NULL, class INTEGER NOT NULL, outcome TEXT NOT NULL, delay INTEGER NOT NULL,
+    all_rows INTEGER NOT NULL,
+    PRIMARY KEY (revision, class, outcome, delay)
+) STRICT, WITHOUT ROWID;
+"""
 _FROM_1: Final = """
 ALTER TABLE revision ADD COLUMN slices TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE revision ADD COLUMN costs TEXT NOT NULL DEFAULT '[]';
@@ -84,11 +94,15 @@ ALTER TABLE label ADD COLUMN request INTEGER;
 ALTER TABLE label ADD COLUMN slices TEXT;
 ALTER TABLE cell ADD COLUMN audited INTEGER NOT NULL DEFAULT 0;
 """
+_UPGRADES: Final = {1: _FROM_1 + _SINCE_2 + _SINCE_3, 2: _SINCE_3}
+_WAL_BYTES: Final = 64 * 1024 * 1024  # what the write-ahead log may keep of a burst
+_RECLAIMED_AT_ONCE: Final = 2_000  # pages
 FORGET: Final = (
     "DELETE FROM cell WHERE revision = :revision",
     "DELETE FROM moment WHERE revision = :revision",
     "DELETE FROM score WHERE revision = :revision",
     "DELETE FROM slice WHERE revision = :revision",
+    "DELETE FROM cohort WHERE revision = :revision",
     "DELETE FROM late WHERE revision = :revision",
     "DELETE FROM arrival WHERE revision = :revision",
     "DELETE FROM decision WHERE revision = :revision",
@@ -125,20 +139,28 @@ def open_database(path: Path, now_ms: int) -> sqlite3.Connection:
         raise DatabaseRefused(f"{path}: damaged, and no new ledger can be made beside it: {error}") from error
 
 
+def reclaim(database: sqlite3.Connection) -> None:
+    """Give some of the pages that pruning emptied back to the volume; a ledger of schema 1 or 2 reuses them only."""
+    database.execute(f"PRAGMA incremental_vacuum({_RECLAIMED_AT_ONCE})").fetchall()
+
+
 def _open(path: Path, now_ms: int) -> sqlite3.Connection:
     # The writer's thread uses it; the thread that opens and closes it never does so meanwhile.
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
     try:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # Acts on a file without tables only: what was pruned is given back to the volume (`reclaim`).
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA cache_size = -16384")
         database.execute("BEGIN EXCLUSIVE")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
             _create(database, now_ms)
-        elif version == 1:
-            _run(database, _FROM_1 + _SINCE_2)
+        elif version in _UPGRADES:
+            _run(database, _UPGRADES[version])
             database.execute(f"PRAGMA user_version = {VERSION}")
             _log.info("collector.ledger_upgraded", path=str(path), schema=VERSION)
         elif version != VERSION:
@@ -155,7 +177,7 @@ def _open(path: Path, now_ms: int) -> sqlite3.Connection:
 
 
 def _create(database: sqlite3.Connection, now_ms: int) -> None:
-    _run(database, _TABLES + _SINCE_2)
+    _run(database, _TABLES + _SINCE_2 + _SINCE_3)
     database.execute("INSERT INTO ledger VALUES (?, ?, ?)", (str(uuid.uuid4()), now_ms, now_ms))
     database.execute(f"PRAGMA user_version = {VERSION}")
 

@@ -12,9 +12,8 @@ from typing import Final
 import orjson
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
+from pilotage_server.feedback.collector.exposition import Exposition
 from pilotage_server.feedback.collector.quality import quality
 from pilotage_server.feedback.collector.settings import ConfigFile
 from pilotage_server.feedback.collector.work import (
@@ -66,7 +65,7 @@ class Service:
         writer: Writer,
         ring: KeyRing,
         config: ConfigFile,
-        registry: CollectorRegistry,
+        exposition: Exposition,
         *,
         credentials: Credentials | None = None,
         clock: Callable[[], float] = time.time,
@@ -74,7 +73,7 @@ class Service:
         self._writer = writer
         self._ring = ring
         self._config = config
-        self._registry = registry
+        self._exposition = exposition
         self._credentials = credentials or Credentials(None)
         self._clock = clock
         self._last_refusal = ""
@@ -144,7 +143,7 @@ class Service:
         except Incomprehensible as error:
             return _refusal(400, str(error))
         # What a pod passes on has a bound; the admin port tells of every revision.
-        return _json(200, quality(self._writer.snapshot, self._config.current, shown_only=True))
+        return _json(200, quality(self._writer.snapshot, self._config.current, is_bounded=True))
 
     def _check(self, request: web.Request, body: bytes) -> None:
         """Raise `NotOurs` for a message none of our pods sent, and log each kind of it once."""
@@ -173,10 +172,9 @@ class Service:
         return _json(200 if is_ready else 503, {"live": True, "ready": is_ready})
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
         # A wide confusion matrix takes milliseconds to write out.
         shown = self._writer.snapshot
-        body = await asyncio.to_thread(encode, self._registry)
+        body, content_type = await asyncio.to_thread(self._exposition.render, request.headers.get("accept", ""))
         if shown is self._writer.snapshot:
             self.scraped.set()
         return web.Response(body=body, headers={"content-type": content_type})

@@ -1,22 +1,25 @@
 """What a collector is told: its command line as one value, and the file the operator writes.
 
-The file (`collector.json` of the ConfigMap) is read again while the collector runs: a new `labelDelaySeconds`, `export`
-or `auditRate` acts without a restart. A file that cannot be used any more changes nothing and is logged once; at the
-start it is fatal.
+The file (`collector.json` of the ConfigMap) is read again while the collector runs: a new `labelDelaySeconds`,
+`export`, `auditRate` or `omit` acts without a restart, `windowLabels` at the next. A file that cannot be used any more
+changes nothing and is logged once; at the start it is fatal.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
 import structlog
 
 from pilotage_server.document import Document, Malformed, Section, nearest
+from pilotage_server.feedback.collector.window import WINDOW_LABELS
 
+MOST_WINDOW_LABELS: Final = 50_000
 LONGEST_DELAY_S: Final = 29 * 24 * 3600
 """A day less than rows are kept: a label must mature before its row may go."""
+Word = TypeVar("Word", bound=StrEnum)
 _log = structlog.get_logger(__name__)
 
 
@@ -47,11 +50,23 @@ class Export(StrEnum):
     """As many series as the matrix."""
 
 
+class Omit(StrEnum):
+    """Metrics for people that cost series; what gates read cannot be left out."""
+
+    QUALITY = "quality"
+    COHORTS = "cohorts"
+    CONFUSION = "confusion"
+    SCORES = "scores"
+    """`model_score_outcomes_total` only."""
+    SLICES = "slices"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectorConfig:
     """The file: which model in which cluster, and how old a prediction must be to be counted, in s.
 
     `export`: counters that gates ask for. `audit_rate`: the share of requests that pods pick for labelling.
+    `omit`: metrics for people that nobody wants. `window`: the labels `model_quality` is made of.
     """
 
     model: str
@@ -60,6 +75,12 @@ class CollectorConfig:
     label_delay_s: float
     export: frozenset[Export] = frozenset()
     audit_rate: float = 0.0
+    omit: frozenset[Omit] = frozenset()
+    window: int = WINDOW_LABELS
+
+    def omits(self, metrics: Omit) -> bool:
+        """Whether nobody wants these."""
+        return metrics in self.omit
 
     def shows(self, wanted: Export) -> bool:
         """Whether these counters are to be shown."""
@@ -126,8 +147,10 @@ def _parse(path: Path, content: bytes) -> CollectorConfig:
             namespace=root.text("namespace", pattern=".+", longest=63),
             cluster=root.text("cluster", pattern=".+", longest=63),
             label_delay_s=root.number("labelDelaySeconds", low=0, high=LONGEST_DELAY_S),
-            export=_export(root),
+            export=_words(root, "export", Export),
             audit_rate=root.number("auditRate", 0.0, low=0, high=1),
+            omit=_words(root, "omit", Omit),
+            window=root.integer("windowLabels", WINDOW_LABELS, low=0, high=MOST_WINDOW_LABELS),
         )
         document.finish()
     except (orjson.JSONDecodeError, Malformed) as error:
@@ -135,10 +158,10 @@ def _parse(path: Path, content: bytes) -> CollectorConfig:
     return config
 
 
-def _export(root: Section) -> frozenset[Export]:
-    words = root.items("export", (), longest=16)
-    known = {one.value for one in Export}
+def _words(root: Section, key: str, closed: type[Word]) -> frozenset[Word]:
+    words = root.items(key, (), longest=16)
+    known = {one.value for one in closed}
     for word in words:
         if word not in known:
-            root.mistake("export", f"{str(word)[:60]!r}; {nearest(str(word), sorted(known))}")
-    return frozenset(Export(word) for word in words if word in known)
+            root.mistake(key, f"{str(word)[:60]!r}; {nearest(str(word), sorted(known))}")
+    return frozenset(closed(word) for word in words if word in known)

@@ -1,19 +1,15 @@
 """The committed state of a ledger as one immutable value: what a scrape shows comes from exactly one of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pilotage_server.feedback.collector.window import Window
 from pilotage_server.feedback.results import Result
-from pilotage_server.quality.buckets import SCORE_BUCKETS
 from pilotage_server.quality.slices import Slice
 
 PAIR_OUTCOMES: Final = ("n11", "n10", "n01", "n00")
 """Canary right (first digit) by stable right (second)."""
-CELL_BUDGET: Final = 5_000
-"""Confusion cells exported for all revisions together, each as two series; older revisions give way to newer ones."""
-ALWAYS_EXPORTED: Final = 3
-"""Stable, canary and the stable before: exported whatever they cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +44,16 @@ class Moments:
 class Counts:
     """Everything counted for one revision when its labels matured; absent keys mean zero.
 
-    `cells` by (actual, predicted); `scores` by (class, 0 or 1, bucket), one row per request; `slices` by (slice,
-    value, actual, predicted), all rows.
+    `cells` by (actual, predicted); `scores` by (class, 0 or 1, bucket), one row per request, `score_rows` all rows;
+    `cohorts` by (class, tp | fp | fn, position in `COHORT_NAMES`) and `slices` by (slice, value, actual, predicted),
+    all rows.
     """
 
     cells: Mapping[tuple[int, int], Cell] = field(default_factory=dict)
     moments: Moments = Moments()
     scores: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    score_rows: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    cohorts: Mapping[tuple[int, str, int], int] = field(default_factory=dict)
     slices: Mapping[tuple[int, int, int, int], int] = field(default_factory=dict)
 
 
@@ -73,13 +72,14 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionCounts:
-    """What the ledger knows of one revision. `seen_ms`: its last announcement, unix ms."""
+    """What the ledger knows of one revision. `seen_ms`: its last announcement, unix ms; `window`: its last labels."""
 
     revision: str
     classes: tuple[str, ...]
     seen_ms: int
     counts: Counts = Counts()
     arrivals: Arrivals = Arrivals()
+    window: Window | None = None
     slices: tuple[Slice, ...] = ()
     costs: tuple[tuple[float, ...], ...] = ()
     results: Mapping[Result, int] = field(default_factory=dict)
@@ -123,14 +123,6 @@ class Snapshot:
     pairs: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
 
-def exported(revisions: Sequence[RevisionCounts], *, with_scores: bool = False) -> list[RevisionCounts]:
-    """The revisions that fit the series budget, the last announced first; scores cost a class 50 cells more."""
-    chosen: list[RevisionCounts] = []
-    cells = 0
-    for counts in sorted(revisions, key=lambda one: (one.seen_ms, one.revision), reverse=True):
-        classes = len(counts.classes)
-        cells += classes**2 + (SCORE_BUCKETS * classes if with_scores else 0)
-        if cells > CELL_BUDGET and len(chosen) >= ALWAYS_EXPORTED:
-            break
-        chosen.append(counts)
-    return chosen
+def newest(revisions: Iterable[RevisionCounts]) -> list[RevisionCounts]:
+    """The last announced first."""
+    return sorted(revisions, key=lambda one: (one.seen_ms, one.revision), reverse=True)
