@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from pilotage.api import decode
+from pilotage.api.conditions import find
+from pilotage.api.names import REVISION_LABEL
 from pilotage.api.revision import plan_hash, revision_name
 from pilotage.api.types import Credentials, Feedback, MemberFeedback, Metadata, Model, ModelRevision, Relay, Server
-from pilotage.plan import manifests
+from pilotage.plan import decide, manifests
 from pilotage.plan.feedback import MOST_PEERS, peer_files
 from pilotage.plan.observed import Manifest
 from support.builders import SERVER_IMAGE, a_deployment, bundle
@@ -237,3 +239,25 @@ def test_closing_feedback_restarts_pods_and_begins_no_rollout():
     assert "PILOTAGE_FEEDBACK_CREDENTIALS_DIR" in env(pod_of(live(world, "aws", "Deployment")))
     assert "PILOTAGE_FEEDBACK_CREDENTIALS_DIR" in env(pod_of(live(world, "aws", "StatefulSet")))
     assert world.status.rollout == rollout
+
+
+def test_pods_that_wait_for_the_secret_are_told_of_while_others_serve():
+    world = a_world_with_v1_stable("aws", "gcp")
+    said = "PILOTAGE_FEEDBACK_CREDENTIALS_DIR: /pilotage/feedback-credentials: 0 tokens; give 1 to 20"
+    ended = {"terminated": {"exitCode": 2, "message": said}}
+    container = {"name": "server", "ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    pod = {
+        "metadata": {"name": "pod-1", "labels": {REVISION_LABEL: world.name_of("v1")}},
+        "status": {"containerStatuses": [{**container, "lastState": ended}]},
+    }
+    observed = world.observed()
+    aws = replace(observed.clusters["aws"], pods=(pod,))
+
+    decision = decide(replace(observed, clusters={**observed.clusters, "aws": aws}), world.now)
+
+    assert decision.status.phase == "Degraded"
+    progressing = find(decision.status.conditions, "Progressing")
+    assert progressing is not None
+    assert (progressing.status, progressing.reason) == ("False", "MemberSecretMissing")
+    assert progressing.message == f"aws: {world.name_of('v1')}: {said}"
+    assert [event.reason for event in decision.events] == ["MemberSecretMissing"]

@@ -12,7 +12,7 @@ from pilotage.plan.places import Place
 from pilotage.plan.progress import pause_left
 from pilotage.plan.rollouts import returning
 from pilotage.plan.scene import Draft, Obstacle, Scene
-from pilotage.plan.waiting import evidence_problem, problem_in, why_not_further
+from pilotage.plan.waiting import evidence_problem, missing_secret, problem_in, why_not_further
 from pilotage.plan.waves import current_wave, is_full, obstacle_in
 
 _WORDS = {
@@ -95,7 +95,8 @@ def _at_rest(scene: Scene, draft: Draft) -> tuple[Phase, Obstacle]:
         message = f"waiting for ready pods in {', '.join(coming)}"
         problem = obstacle_in(scene, coming) or problem_in(scene, coming, stable)
         return Phase.PROGRESSING, problem or Obstacle(reason=Reason.WAITING_FOR_PODS, message=message)
-    if (problem := problem_in(scene, scene.placed, None)) is not None:
+    problem = problem_in(scene, scene.placed, None) or missing_secret(scene, scene.placed, stable)
+    if problem is not None:
         return Phase.DEGRADED, problem
     return Phase.HEALTHY, Obstacle(reason=Reason.AS_EXPECTED, message=f"{stable} is stable in every cluster")
 

@@ -98,14 +98,27 @@ def problem_in(scene: Scene, clusters: Iterable[str], revision: str | None) -> O
     for cluster in seen:
         if (problem := apply_problem(scene, cluster)) is not None:
             return problem
-        for pods in scene.sights[cluster].problems:
-            if pods.revision == revision:
-                return Obstacle(reason=pods.reason, message=f"{cluster}: {pods.revision}: {pods.message}")
+        if (problem := pods_problem(scene, cluster, revision)) is not None:
+            return problem
     if scene.spec.traffic.mode is TrafficMode.GATEWAY:
         for cluster in seen:
             route = scene.sights[cluster].route
             if route is not None and route.is_refused:
                 return Obstacle(reason=Reason.ROUTE_NOT_ACCEPTED, message=f"{cluster}: {route.problem}")
+    return None
+
+
+def missing_secret(scene: Scene, clusters: Iterable[str], revision: str | None) -> Obstacle | None:
+    """What new pods of a revision that serves wait for, and only a person brings."""
+    problems = (pods_problem(scene, cluster, revision) for cluster in clusters if cluster in scene.sights)
+    return next((each for each in problems if each and each.reason is Reason.MEMBER_SECRET_MISSING), None)
+
+
+def pods_problem(scene: Scene, cluster: str, revision: str | None) -> Obstacle | None:
+    """What pods of a revision complain of in a cluster that can be seen."""
+    for pods in scene.sights[cluster].problems:
+        if pods.revision == revision:
+            return Obstacle(reason=pods.reason, message=f"{cluster}: {pods.revision}: {pods.message}")
     return None
 
 
