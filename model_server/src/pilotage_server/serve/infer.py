@@ -1,7 +1,8 @@
 """Infer requests: a body into rows that are safe to predict and the outputs asked for, checked in full.
 
 A request is one matrix [n, F] under any name, or one tensor [n] (or [n, 1]) per feature under the features'
-names. Bytes in, frozen values out; every complaint is a `Rejected` that names tensor, shape and remedy.
+names. Tensors of features speak the data's words (texts of categories); a matrix holds the model's own rows (codes), or
+is of BYTES and holds cells as a table does. Bytes in, frozen values out; complaints are `Rejected`, with the remedy.
 Source: kserve/open-inference-protocol, inference_rest.md.
 """
 
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 
 from pilotage_server.document import nearest
 from pilotage_server.serve.body import Body
+from pilotage_server.serve.columns import Column, Place
 from pilotage_server.serve.errors import Reason, Rejected
 from pilotage_server.serve.model import ServedModel
 from pilotage_server.serve.settings import Limits
-from pilotage_server.serve.tensors import Tail, Tensor, parameters_of
+from pilotage_server.serve.tensors import TEXTS, Tail, Tensor, parameters_of
 
 
 class Kind(StrEnum):
@@ -47,24 +49,31 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a model takes: its features in column order, and how many rows one request may have."""
+    """What a model takes: its features in column order, and how many rows one request may have.
+
+    `columns`: how to read each feature; empty where all are numbers without gaps, which need no reading.
+    """
 
     features: tuple[str, ...]
     max_rows: int
+    columns: tuple[Column, ...] = ()
 
     @classmethod
     def of(cls, model: ServedModel, limits: Limits) -> Signature:
         """What a served model takes under these limits."""
-        features = tuple(feature.name for feature in model.bundle.manifest.features)
-        return cls(features=features, max_rows=limits.rows)
+        described = model.bundle.manifest.features
+        features = tuple(feature.name for feature in described)
+        plain = not any(feature.categories or feature.missing for feature in described)
+        columns = () if plain else tuple(map(Column.of, described))
+        return cls(features=features, max_rows=limits.rows, columns=columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferRequest:
     """A checked request.
 
-    Rows [n, F] (float64, finite, 1 ≤ n ≤ max_rows) and the outputs it asks for, in order. `parameters`: as sent,
-    where slices may be declared.
+    Rows [n, F] (float64, finite or NaN where a gap is allowed, 1 ≤ n ≤ max_rows) and the outputs it asks for, in order.
+    `parameters`: as sent, where slices may be declared.
     """
 
     id: str | None
@@ -148,7 +157,8 @@ def read_tensors(inputs: list[Any], binary: bytes, signature: Signature) -> NDAr
     tail = Tail(binary)
     tensors = [Tensor.read(item, i, tail) for i, item in enumerate(inputs)]
     tail.check_empty()
-    if len(tensors) == 1 and (tensors[0].name not in signature.features or len(tensors[0].shape) == 2):
+    name, shape = tensors[0].name, tensors[0].shape
+    if len(tensors) == 1 and (name not in signature.features or (len(shape) == 2 and width > 1)):
         return _matrix(tensors[0], signature)
     return _columns(tensors, signature)
 
@@ -159,8 +169,29 @@ def _matrix(tensor: Tensor, signature: Signature) -> NDArray[np.float64]:
         raise Rejected(
             Reason.SHAPE, f"{tensor.label}: shape {list(tensor.shape)}; this model takes [n, {width}], one row per case"
         )
-    _check_count(tensor, signature.max_rows)
-    return tensor.values().reshape(tensor.shape)
+    check_count(tensor.shape[0], signature.max_rows, tensor.label)
+    if not signature.columns:
+        return tensor.values().reshape(tensor.shape)
+    places = [_in_matrix(tensor, column) for column in signature.columns]
+    if tensor.datatype == TEXTS:
+        return read_by_place(tensor.cells(), signature, places)
+    rows = tensor.values(gaps=True).reshape(tensor.shape)
+    for values, column, place in zip(rows.T, signature.columns, places, strict=True):
+        column.check_gaps(values, place)
+        if column.has_categories:
+            column.check_codes(values, place)
+    return rows
+
+
+def read_by_place(cells: Sequence[Any], signature: Signature, places: Sequence[Place]) -> NDArray[np.float64]:
+    """Rows [n, F] of mixed cells in row-major order: texts, numbers and gaps; raises `Rejected`."""
+    width = len(signature.features)
+    columns = enumerate(zip(signature.columns, places, strict=True))
+    return np.column_stack([column.read(cells[i::width], place, by_place=True) for i, (column, place) in columns])
+
+
+def _in_matrix(tensor: Tensor, column: Column) -> Place:
+    return lambda row: f"{tensor.label}: row {row}, {column.name!r}"
 
 
 def _columns(tensors: Sequence[Tensor], signature: Signature) -> NDArray[np.float64]:
@@ -186,14 +217,34 @@ def _columns(tensors: Sequence[Tensor], signature: Signature) -> NDArray[np.floa
             raise Rejected(
                 Reason.SHAPE, f"{tensor.label}: shape {list(tensor.shape)}; every feature must be [n], equal n"
             )
-    _check_count(tensors[0], signature.max_rows)
-    return np.column_stack([by_name[name].values().reshape(-1) for name in signature.features])
+    check_count(count, signature.max_rows, tensors[0].label)
+    if not signature.columns:
+        return np.column_stack([by_name[name].values().reshape(-1) for name in signature.features])
+    return np.column_stack([_column(by_name[column.name], column) for column in signature.columns])
 
 
-def _check_count(tensor: Tensor, max_rows: int) -> None:
-    rows = tensor.shape[0]
+def _column(tensor: Tensor, column: Column) -> NDArray[np.float64]:
+    """One feature's values [n]."""
+
+    def place(row: int) -> str:
+        return f"{tensor.label}: value {row}"
+
+    if not column.has_categories:
+        values = tensor.values(gaps=True)
+        column.check_gaps(values, place)
+        return values
+    if tensor.datatype == TEXTS:
+        return column.read(tensor.cells(), place)
+    written: list[Any] = tensor.values(gaps=True).tolist()
+    if tensor.datatype == "BOOL":
+        written = [value if value != value else bool(value) for value in written]
+    return column.read(written, place)
+
+
+def check_count(rows: int, max_rows: int, label: str) -> None:
+    """Raise `Rejected` unless 1 ≤ rows ≤ max_rows."""
     if rows < 1:
-        raise Rejected(Reason.SHAPE, f"{tensor.label}: shape {list(tensor.shape)} has no rows; send at least one")
+        raise Rejected(Reason.SHAPE, f"{label}: has no rows; send at least one")
     if rows > max_rows:
-        message = f"{tensor.label}: {rows} rows; at most {max_rows} in one request, split it"
+        message = f"{label}: {rows} rows; at most {max_rows} in one request, split it"
         raise Rejected(Reason.SIZE, message, status=413)

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from pilotage_server import __version__
+from pilotage_server.bundle.manifest import Feature
 from pilotage_server.serve.infer import OUTPUT_NAMES
 from pilotage_server.serve.model import ServedModel
 
@@ -26,8 +27,20 @@ def openapi_document(model: ServedModel) -> bytes:
     schemas = document["components"]["schemas"]
     schemas["ClassName"]["enum"] = list(model.labels)
     schemas["OutputName"]["enum"] = list(OUTPUT_NAMES)
-    features = [feature.name for feature in model.bundle.manifest.features]
+    features = model.bundle.manifest.features
+    values = {feature.name: _value(feature) for feature in features}
     schemas["Row"] |= {"minItems": len(features), "maxItems": len(features)}
-    schemas["NamedRow"] |= {"required": features, "properties": {name: {"type": "number"} for name in features}}
-    schemas["NamedRow"]["additionalProperties"] = False
+    if any(feature.categories or feature.missing for feature in features):
+        schemas["Datatype"]["enum"].append("BYTES")
+        # By place a category may also be its code.
+        cells = [value if "type" in value else {"anyOf": [value, {"type": "integer"}]} for value in values.values()]
+        schemas["Row"] |= {"prefixItems": cells, "items": True}
+    schemas["NamedRow"] |= {"required": list(values), "properties": values, "additionalProperties": False}
     return orjson.dumps(document)
+
+
+def _value(feature: Feature) -> dict[str, Any]:
+    """What an object of the older protocol may hold under a feature's name."""
+    if feature.categories:
+        return {"enum": [*feature.categories, None] if feature.missing else list(feature.categories)}
+    return {"type": ["number", "null"] if feature.missing else "number"}

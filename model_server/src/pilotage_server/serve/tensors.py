@@ -1,8 +1,9 @@
 """One input tensor: name, datatype and shape checked first, values when they are asked for.
 
-Values come as a JSON list, flat or nested, or as raw little-endian bytes (the binary tensor extension). They must
-be finite numbers that fit their datatype; every complaint is a `Rejected` that says which tensor, what it is, what
-it should be. Source: kserve/open-inference-protocol, inference_rest.md and its binary data extension.
+Values come as a JSON list, flat or nested, or as raw little-endian bytes (the binary tensor extension; texts behind
+their lengths). Numbers must be finite and fit their datatype; null and NaN are gaps, where the caller takes any. Every
+complaint is a `Rejected` that says which tensor, what it is, what it should be. Source: kserve/open-inference-protocol,
+inference_rest.md and its binary data extension.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _WIRE: Final[Mapping[str, np.dtype[Any]]] = {
     **{name: np.dtype(kind).newbyteorder("<") for name, kind in {**_FLOATS, **_INTEGERS}.items()},
     "BOOL": np.dtype(np.uint8),
 }
-"""Datatypes a model takes, and how their values travel as bytes."""
+"""Datatypes of numbers, and how their values travel as bytes."""
+TEXTS: Final = "BYTES"
+_NO_GAPS: Final = "there were no gaps in training"
 
 
 def parameters_of(holder: Mapping[str, Any], label: str) -> Mapping[str, Any]:
@@ -83,10 +86,8 @@ class Tensor:
         if not isinstance(name, str) or not 0 < len(name) <= 256:
             raise Rejected(Reason.BODY, f"inputs[{i}].name: is missing, or no text of 1 to 256 characters")
         label = f"inputs[{i}] {name!r}"
-        if not isinstance(datatype, str) or datatype not in _WIRE:
-            raise Rejected(
-                Reason.DTYPE, f"{label}: datatype {str(datatype)[:32]!r}; this model takes {', '.join(_WIRE)}"
-            )
+        if not isinstance(datatype, str) or (datatype not in _WIRE and datatype != TEXTS):
+            raise _no_datatype(label, datatype)
         if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
             raise Rejected(Reason.SHAPE, f"{label}: shape is missing, or no list of whole numbers such as [1, 4]")
         size = parameters_of(item, f"{label}: parameters").get("binary_data_size")
@@ -98,15 +99,45 @@ class Tensor:
             raise Rejected(Reason.BODY, f"{label}: data is missing")
         return cls(label=label, name=name, datatype=datatype, shape=tuple(shape), data=data)
 
-    def values(self) -> NDArray[np.float64]:
-        """Give the values in row-major order, [prod(shape)]; raises `Rejected`."""
-        values = (self._unpacked() if isinstance(self.data, bytes) else self._listed()).reshape(-1)
+    def values(self, *, gaps: bool = False) -> NDArray[np.float64]:
+        """Give the numbers in row-major order, [prod(shape)]; NaN for gaps, if any are taken. Raises `Rejected`."""
+        if self.datatype == TEXTS:
+            raise _no_datatype(self.label, self.datatype)
+        values = (self._unpacked() if isinstance(self.data, bytes) else self._listed(gaps)).reshape(-1)
         if not np.isfinite(values).all():
-            at = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise Rejected(
-                Reason.RANGE, f"{self.label}: value {at} is not finite as {self.datatype}; send finite numbers"
-            )
+            self._check_finite(values, gaps)
         return values
+
+    def cells(self) -> list[Any]:
+        """Give what a tensor of texts holds in row-major order, [prod(shape)]; JSON may hold other values among them.
+
+        Raises `Rejected`.
+        """
+        count = math.prod(self.shape)
+        found = _unpacked_texts(self.data, count, self.label) if isinstance(self.data, bytes) else self._flattened()
+        if len(found) != count:
+            raise Rejected(
+                Reason.SHAPE,
+                f"{self.label}: shape {list(self.shape)} but data has {len(found)} values; make them agree",
+            )
+        return [_decoded(cell, self.label) if isinstance(cell, bytes) else cell for cell in found]
+
+    def _flattened(self) -> list[Any]:
+        if not isinstance(self.data, list):
+            raise Rejected(Reason.BODY, f"{self.label}: data is not a list")
+        if len(self.shape) < 2 or not any(isinstance(item, list) for item in self.data):
+            return self.data
+        if any(not isinstance(item, list) or len(item) != self.shape[1] for item in self.data):
+            raise Rejected(Reason.SHAPE, f"{self.label}: data is ragged; rows must have one length")
+        return [cell for item in self.data for cell in item]
+
+    def _check_finite(self, values: NDArray[np.float64], gaps: bool) -> None:
+        wrong = ~np.isfinite(values) if not gaps else np.isinf(values)
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            reason, why = (Reason.MISSING, f" ({_NO_GAPS})") if np.isnan(values[at]) else (Reason.RANGE, "")
+            text = f"{self.label}: value {at} is not finite as {self.datatype}{why}; send finite numbers"
+            raise Rejected(reason, text)
 
     def _unpacked(self) -> NDArray[np.float64]:
         wire, count = _WIRE[self.datatype], math.prod(self.shape)
@@ -121,7 +152,7 @@ class Tensor:
             raise Rejected(Reason.RANGE, f"{self.label}: a BOOL is neither 0 nor 1")
         return found.astype(np.float64)
 
-    def _listed(self) -> NDArray[np.float64]:
+    def _listed(self, gaps: bool) -> NDArray[np.float64]:
         if not isinstance(self.data, list):
             raise Rejected(Reason.BODY, f"{self.label}: data is not a list")
         try:
@@ -131,13 +162,24 @@ class Tensor:
         if found.size != math.prod(self.shape) or (found.ndim > 1 and found.shape != self.shape):
             held = f"{found.size} values" if found.ndim <= 1 else f"shape {list(found.shape)}"
             raise Rejected(Reason.SHAPE, f"{self.label}: shape {list(self.shape)} but data has {held}; make them agree")
-        return self._cast(found)
+        return self._cast(found) if found.dtype.kind != "O" else self._with_gaps(found.reshape(-1), gaps)
+
+    def _with_gaps(self, found: NDArray[Any], gaps: bool) -> NDArray[np.float64]:
+        """What JSON held with null in it: NaN there."""
+        missing = np.array([cell is None for cell in found])
+        if missing.any() and not gaps:
+            at = int(np.flatnonzero(missing)[0])
+            raise Rejected(Reason.MISSING, f"{self.label}: value {at} is null, and {_NO_GAPS}; send numbers")
+        filling = False if self.datatype == "BOOL" else 0
+        values = self._cast(np.array([filling if cell is None else cell for cell in found]))
+        values[missing] = np.nan
+        return values
 
     def _cast(self, found: NDArray[Any]) -> NDArray[np.float64]:
         """Turn what JSON held into float64 by way of the datatype, without bending a value in silence."""
         kind = found.dtype.kind
         if kind not in "iufb" or (kind == "b") != (self.datatype == "BOOL"):
-            held = {"b": "booleans", "U": "texts", "O": "null, or values of several kinds"}.get(kind, "no numbers")
+            held = {"b": "booleans", "U": "texts", "O": "values of several kinds"}.get(kind, "no numbers")
             raise Rejected(Reason.DTYPE, f"{self.label}: datatype {self.datatype}, but data holds {held}; send numbers")
         if self.datatype in _FLOATS:
             if self.datatype == "FP64":
@@ -153,3 +195,31 @@ class Tensor:
             if int(found.min()) < limits.min or int(found.max()) > limits.max:
                 raise Rejected(Reason.RANGE, f"{self.label}: a value is outside [{limits.min}, {limits.max}]")
         return found.astype(np.float64)
+
+
+def _no_datatype(label: str, datatype: Any) -> Rejected:
+    return Rejected(Reason.DTYPE, f"{label}: datatype {str(datatype)[:32]!r}; this model takes {', '.join(_WIRE)}")
+
+
+def _unpacked_texts(data: bytes, count: int, label: str) -> list[bytes]:
+    """Texts behind their lengths of 4 bytes, at most one more than `count`."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(data) and len(found) <= count:
+        end = at + 4 + int.from_bytes(data[at : at + 4], "little")
+        if at + 4 > len(data) or end > len(data):
+            raise Rejected(
+                Reason.ENCODING,
+                f"{label}: text {len(found)} ends behind its {len(data)} bytes; BYTES are texts, each behind its "
+                "length as 4 little-endian bytes",
+            )
+        found.append(data[at + 4 : end])
+        at = end
+    return found
+
+
+def _decoded(text: bytes, label: str) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise Rejected(Reason.ENCODING, f"{label}: a text is not UTF-8 ({error.reason}); send UTF-8") from error
