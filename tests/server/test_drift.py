@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
-from pilotage_server.quality.drift import LEAST, WINDOW_S, Drift, ks, psi
+from pilotage_server.quality.drift import LEAST, WINDOW_S, Drift, js, ks, psi
 from pilotage_server.quality.reference import FeatureBins
 
 counts = st.lists(st.integers(0, 1_000), min_size=4, max_size=4).filter(any).map(np.array)
@@ -29,6 +30,7 @@ def test_drift_is_symmetric_and_ks_is_the_one_everybody_knows(one: np.ndarray, o
     assert psi(one, other) == pytest.approx(psi(other, one))
     values = np.arange(4)
     assert ks(one, other) == pytest.approx(ks_2samp(values.repeat(one), values.repeat(other)).statistic)
+    assert js(one, other) == pytest.approx(jensenshannon(one + 0.5, other + 0.5, base=2), abs=1e-6)
 
 
 class Counted:
