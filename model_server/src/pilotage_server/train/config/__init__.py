@@ -6,27 +6,29 @@ raises for data that cannot be trained with. Whether a class or a column exists 
 
 from __future__ import annotations
 
+from pilotage_server.train.config.given import (
+    Attribute,
+    Columns,
+    Data,
+    File,
+    Quality,
+    Relabel,
+    SplitShares,
+    Subsample,
+)
 from pilotage_server.train.config.read import read_config
 from pilotage_server.train.config.types import (
-    Attribute,
     Calibration,
     Candidate,
-    Columns,
     Config,
     ConfigError,
     Costs,
-    Data,
     DecisionRule,
     FeatureSelection,
-    File,
     Imbalance,
     Preparation,
-    Quality,
     Range,
-    Relabel,
     Search,
-    SplitShares,
-    Subsample,
 )
 from pilotage_server.train.config.wanted import Fairness, FairnessLimit, ReportParts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,12 @@ import yaml
 
 from pilotage_server.bundle.manifest import NAME
 from pilotage_server.document import Document, Malformed, Section
+from pilotage_server.train.config.given import SplitShares
 from pilotage_server.train.config.read_data import read_data
 from pilotage_server.train.config.read_model import read_calibration, read_candidates, read_search
 from pilotage_server.train.config.read_rules import read_costs, read_decision, read_fairness, read_report
-from pilotage_server.train.config.types import (
-    Config,
-    ConfigError,
-    FeatureSelection,
-    Imbalance,
-    Preparation,
-    SplitShares,
-)
+from pilotage_server.train.config.revision import revision_of
+from pilotage_server.train.config.types import Config, ConfigError, FeatureSelection, Imbalance, Preparation
 
 _IMAGE = r"[a-z0-9]+([._-][a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-][a-z0-9]+)*)*"
 
@@ -39,7 +35,7 @@ def read_config(path: Path) -> Config:
         document.finish()
     except Malformed as malformed:
         raise ConfigError("\n".join(f"{path}: {mistake}" for mistake in malformed.mistakes)) from malformed
-    return config
+    return replace(config, revision=revision_of(path))
 
 
 def _read(root: Section, folder: Path, written: Mapping[str, Any]) -> Config:

@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 
 from pilotage_server.document import Section
-from pilotage_server.train.config.types import (
+from pilotage_server.train.config.given import (
     Attribute,
     Columns,
     Data,
@@ -16,6 +16,9 @@ from pilotage_server.train.config.types import (
     SplitShares,
     Subsample,
 )
+
+ABOUT = ("source", "collection", "period", "consent", "licence", "retention", "limits", "contact")
+"""What a datasheet asks: who made the rows and how, when, with whose leave, under which terms, kept for how long."""
 
 DATASETS = ("iris", "wine", "breast_cancer", "digits")
 CHECKS = (
@@ -45,6 +48,7 @@ def read_data(section: Section, folder: Path, shares: SplitShares) -> Data:
         source=_source(section, folder),
         columns=columns,
         quality=_quality(section.section("quality")),
+        about=_about(section.section("about")),
         subsample=tuple(
             Subsample(label=read_label(s, "class", None), keep=s.number("keep", low=0.0, high=1.0))
             for s in section.sections("subsample", (), longest=1_000)
@@ -58,6 +62,11 @@ def read_data(section: Section, folder: Path, shares: SplitShares) -> Data:
             for s in section.sections("relabel", (), longest=1_000)
         ),
     )
+
+
+def _about(section: Section) -> dict[str, str]:
+    answers = {topic: section.text(topic, "", longest=4_096) for topic in ABOUT}
+    return {topic: answer for topic, answer in answers.items() if answer}
 
 
 def _source(section: Section, folder: Path) -> str | File:

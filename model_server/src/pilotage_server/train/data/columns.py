@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,10 +11,10 @@ from pilotage_server.train.config import Data, File
 from pilotage_server.train.data.finding import Finding
 from pilotage_server.train.data.leakage import column_power
 from pilotage_server.train.data.parse import is_date
+from pilotage_server.train.data.personal import looks_personal
 from pilotage_server.train.data.table import Column, Table
 
 _LEAST_ROWS = 30
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _OUTLYING = 0.01
 
 
@@ -26,9 +25,7 @@ def column_findings(table: Table, data: Data, seed: int) -> Iterator[Finding]:
         values = table.rows[:, i]
         yield from _missing(column, values, data.quality.missing)
         yield from _from_after(column, target)
-        if column.name in data.columns.personal or any(map(_EMAIL.fullmatch, column.categories[:20])):
-            yield _finding("personal", column, len(values), "holds personal data and is a feature",
-                           "leave it out with data.columns.ignore unless it is justified", fails=False)  # fmt: skip
+        yield from _personal(column, data)
         known = values[~np.isnan(values)]
         if len(known) and (known == known[0]).all():
             detail = "has one value only" if len(known) == len(values) else "has one value, or none"
@@ -43,6 +40,17 @@ def column_findings(table: Table, data: Data, seed: int) -> Iterator[Finding]:
             yield _finding("leakage", column, len(values), detail,
                            "ask whether it is known before the label; if so, data.quality.allow: "
                            f"[leakage:{column.name}], else data.columns.ignore")  # fmt: skip
+
+
+def _personal(column: Column, data: Data) -> Iterator[Finding]:
+    """Data about people among the features, declared or recognised."""
+    looks = looks_personal(column.name, column.categories[:20])
+    if column.name in data.columns.personal or looks:
+        kept = data.about.get("retention", "")
+        remedy = "leave it out with data.columns.ignore unless it is justified"
+        yield _finding("personal", column, 0, f"is a feature and holds {looks or 'personal data, as declared'}",
+                       remedy + ("" if kept else "; say under data.about.retention how long rows are kept"),
+                       fails=False)  # fmt: skip
 
 
 def _missing(column: Column, values: NDArray[np.float64], limit: float) -> Iterator[Finding]:

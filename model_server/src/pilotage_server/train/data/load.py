@@ -13,13 +13,12 @@ import numpy as np
 import sklearn.datasets
 from numpy.typing import NDArray
 
+from pilotage_server.bundle.manifest import MAX_CATEGORIES, MAX_TEXT
 from pilotage_server.document import nearest
 from pilotage_server.train.config import Attribute, Columns, ConfigError, File
 from pilotage_server.train.data.files import read_file
 from pilotage_server.train.data.parse import as_column, as_times, is_missing
 from pilotage_server.train.data.table import Column, Table, order_classes
-
-MOST_CATEGORIES = 1_000
 
 
 def load(source: str | File, columns: Columns | None = None) -> Table:
@@ -103,10 +102,15 @@ def _features(
     columns, values = [], []
     for name, texts in cells.items():
         column, numbers = as_column(source, name, texts, is_category=name in meaning.categorical)
-        if len(column.categories) > MOST_CATEGORIES:
+        if len(column.categories) > MAX_CATEGORIES:
             raise ConfigError(
                 f"{source.path}: column {name!r} has {len(column.categories)} different texts, more than "
-                f"{MOST_CATEGORIES}; name it under data.columns.ignore, or group its values"
+                f"{MAX_CATEGORIES}; name it under data.columns.ignore, or group its values"
+            )
+        if any(len(text) > MAX_TEXT for text in column.categories):
+            raise ConfigError(
+                f"{source.path}: column {name!r} has texts of more than {MAX_TEXT} characters; name it under "
+                "data.columns.ignore"
             )
         columns.append(column)
         values.append(numbers)

@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotage_server import gaps
 from pilotage_server.train.config import ConfigError, File
 from pilotage_server.train.data.table import Column
-
-MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none"})
-"""Spellings of "nothing is known", in lower case; `data.csv.missing` adds to them."""
 
 _MOST = 1e100
 """Beyond it a square is no number, and scaling, distances and covariances all take squares."""
@@ -28,8 +26,8 @@ _DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T]\d{1,2}:\d{2}.*)?
 
 
 def is_missing(text: str, also: Collection[str] = ()) -> bool:
-    """Tell whether a cell says that nothing is known; `also`: further spellings."""
-    return text.lower() in MISSING or text in also
+    """Tell whether a cell says that nothing is known; `also`: spellings beside those a server knows too."""
+    return gaps.is_missing(text) or text in also
 
 
 def as_column(

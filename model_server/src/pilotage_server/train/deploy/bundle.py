@@ -61,7 +61,11 @@ def build_manifest(
         files=tuple(FileEntry(name=n, size=len(files[n]), sha256=sha256(files[n])) for n in sorted(files)),
         versions={"python": platform.python_version()} | {library: version(library) for library in _LIBRARIES},
         data=_data(table, train),
-        training={"config": config.written, "chosen": dict(model.chosen)},
+        training={
+            "config": config.written,
+            "chosen": dict(model.chosen),
+            **({"revision": config.revision} if config.revision else {}),
+        },
         baseline=metrics,
         reference=reference_bins(train.rows, table.features, [len(column.categories) for column in table.columns]),
         slices=_slices(table),
