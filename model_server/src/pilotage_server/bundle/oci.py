@@ -65,6 +65,8 @@ def is_layout(path: Path) -> bool:
 
 def image_of(layout: Path) -> tuple[str, bytes]:
     """Digest and manifest of the only image of a layout; raises `Refused`."""
+    if not is_layout(layout):
+        raise Refused(str(layout), "is no OCI layout", "name the oci/ folder that pilotage-model train or pull wrote")
     digest = _only_digest(layout)
     return digest, _blob(layout, digest, _MAX_JSON)
 

@@ -77,8 +77,14 @@ def _public_key(path: Path) -> Ed25519PublicKey:
 def read_signing_key(path: Path) -> Ed25519PrivateKey:
     """Read a private key in PEM; raises `Refused` if it is no ed25519 key."""
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm, OSError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Refused(
+            str(path), f"cannot be read ({error.strerror})", "make a key with pilotage-model keygen"
+        ) from error
+    try:
+        key = load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise Refused(
             str(path), f"is not a PEM private key ({error})", "write one with pilotage-model keygen"
         ) from error

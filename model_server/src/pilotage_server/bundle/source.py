@@ -6,6 +6,7 @@ are accepted: no links, no folders, no devices. Knows nothing of what the files 
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,13 +48,23 @@ class FolderSource:
 def open_folder(folder: Path) -> FolderSource:
     """List a folder; raises `Refused` when it is missing or holds anything but plain files."""
     if not folder.is_dir():
-        raise Refused(str(folder), "is not a folder", "check --bundle and the image volume behind it")
+        raise Refused(str(folder), *_why_no_folder(folder))
+    if (folder / "bundle").is_dir() and (folder / "oci").is_dir():
+        raise Refused(str(folder), "is the folder of a training run", "name its bundle/ or its oci/")
     sizes = {}
     for entry in sorted(folder.iterdir()):
         if entry.is_symlink() or not entry.is_file():
             raise Refused(entry.name, "is not a plain file", _REMEDY)
         sizes[entry.name] = entry.stat().st_size
     return FolderSource(folder=folder, sizes=sizes)
+
+
+def _why_no_folder(path: Path) -> tuple[str, str]:
+    if path.is_file():
+        return "is a file", "name the folder, or the OCI layout, that it was packed from"
+    if re.match(r"[^/]+[.:][^/]*/", str(path)):
+        return "is not here", "a bundle in a registry comes with pilotage-model pull REFERENCE --out DIR"
+    return "is not a folder", "check --bundle and the image volume behind it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,17 +67,19 @@ def feedback_command(
     opened.append(report)
     try:
         address = _address(server)
+        columns = Columns(token=token_column, row=row_column, label=label_column)
+        credential = _credential(credential_file)
+        next(read_labels(labels, columns), None)  # a file that cannot be read is told before a server is asked
         name = model or asyncio.run(find_model(address))
         noted = Journal(journal or Path(f"{labels}{JOURNAL_SUFFIX}"), labels, f"{address} {name}")
         opened.append(noted)
         target = Target(
             server=address,
             model=name,
-            credential=_credential(credential_file),
+            credential=credential,
             patience_s=patience,
             at_once=concurrency,
         )
-        columns = Columns(token=token_column, row=row_column, label=label_column)
         groups = batches(read_labels(labels, columns), size=batch)
         progress = asyncio.run(post_labels(target, groups, noted, report, tell=tell.line))
     except (LabelsRefused, PostRefused) as error:

@@ -61,14 +61,16 @@ class Progress:
 
 
 async def find_model(server: str) -> str:
-    """The model a server serves. Raises `PostRefused`."""
+    """The model a server serves. Raises `PostRefused` and `NotDelivered`."""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10.0)) as session,
             session.get(f"{server}/v1/models") as response,
         ):
             models = (await response.json())["models"]
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+    except (aiohttp.ClientConnectionError, TimeoutError) as error:
+        raise NotDelivered(f"{server}: cannot be reached ({error or 'no answer in 10 s'})") from error
+    except (aiohttp.ClientError, ValueError, KeyError, TypeError) as error:
         raise PostRefused(f"{server}: does not say which model it serves ({error}); name it with --model") from error
     if not isinstance(models, list) or len(models) != 1:
         raise PostRefused(f"{server}: serves {models}; name one with --model")

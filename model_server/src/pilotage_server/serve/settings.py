@@ -17,6 +17,8 @@ from pilotage_server.serve.lookup import PREFIX, Lookup
 
 _SERVICE_LINK: Final = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+
 
 class SettingsRefused(Exception):
     """Settings nobody can start with; the text names each one, its value, the rule and the remedy."""
@@ -174,6 +176,14 @@ def _check(lookup: Lookup, settings: ServeSettings, env: Mapping[str, str]) -> N
             # Compared without the prefix: with it every name resembles every other.
             hint = nearest(key, sorted(_KNOWN)).replace("'", f"'{PREFIX}", 1)
             lookup.mistakes.append(f"{name}: unknown setting; {hint}")
+    ports = {"--port": settings.port, "--admin-port": settings.admin_port, "--grpc-port": settings.grpc_port}
+    taken: dict[int, str] = {}
+    for flag, port in ports.items():
+        if port and taken.setdefault(port, flag) != flag:
+            lookup.mistakes.append(f"{flag}: {port} is the port of {taken[port]} too; choose another")
+    for variable, name in (("PILOTAGE_MODEL", settings.pod.model), ("PILOTAGE_REVISION", settings.pod.revision)):
+        if name and not _NAME.fullmatch(name):
+            lookup.mistakes.append(f"{variable}: {name!r} is no name; use letters, digits, '-', '.' and '_'")
     if settings.bundle == Path():
         lookup.mistakes.append("--bundle: is missing; name the folder or OCI layout of the model")
     if settings.bundle_key_dir and settings.allow_unsigned:

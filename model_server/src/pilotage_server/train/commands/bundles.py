@@ -142,5 +142,8 @@ def export_command(
             why = "ONNX gave other answers than scikit-learn" if manifest.backend is BackendKind.SKLEARN else "not made"
             fail(f"{bundle}: holds no {wanted} ({why}); write {to.with_suffix('.skops').name} instead")
         content = _proven(source, manifest, entry.name, "")
-    to.write_bytes(content)
+    try:
+        to.write_bytes(content)
+    except OSError as error:
+        fail(f"--to {to}: cannot be written ({error.strerror})", Exit.USAGE)
     print(to)

@@ -155,11 +155,18 @@ def report_command(
     from pilotage_server.train.report.page import render_report
 
     document = read_result(run)
+    try:
+        pages = {"report.html": render_report(document), "model_card.md": render_card(document)}
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        fail(f"{run}: result.json is not as this version writes it ({error!r}); train again", Exit.USAGE)
     folder = out or run
-    folder.mkdir(parents=True, exist_ok=True)
-    for page, content in (("report.html", render_report(document)), ("model_card.md", render_card(document))):
-        (folder / page).write_text(content, encoding="utf-8")
-        print(folder / page)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for page, content in pages.items():
+            (folder / page).write_text(content, encoding="utf-8")
+            print(folder / page)
+    except OSError as error:
+        fail(f"--out {folder}: cannot be written ({error.strerror})", Exit.USAGE)
 
 
 def read_result(run: Path) -> dict[str, Any]:
