@@ -52,7 +52,7 @@ def _fuzz(name: str, bundle: Path, arguments: argparse.Namespace) -> bool:
     flags += ["-print_final_stats=1", "-rss_limit_mb=2048", "-max_len=65536"]
     what = [str(arguments.input)] if arguments.input else [str(corpus)]
     command = [sys.executable, "-m", "benchmarks.fuzz.worker", name, str(bundle), str(corpus), *flags, *what]
-    path = os.pathsep.join((str(ROOT), str(packages("fuzz"))))
+    path = os.pathsep.join(filter(None, (str(ROOT), str(packages("fuzz")), os.environ.get("PYTHONPATH", ""))))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
     log = arguments.keep / name / "log"
     with log.open("w") as file:

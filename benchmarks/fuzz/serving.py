@@ -17,13 +17,12 @@ from pilotage_server.bundle.load import load
 from pilotage_server.bundle.signature import AnySigner
 from pilotage_server.bundle.source import open_folder
 from pilotage_server.serve.app import DataApp
-from pilotage_server.serve.batcher import Batcher
 from pilotage_server.serve.explain import Explainer
 from pilotage_server.serve.inference import Inference
 from pilotage_server.serve.lifecycle import Lifecycle, Phase
+from pilotage_server.serve.listener import Listener
 from pilotage_server.serve.metrics import ServerMetrics
 from pilotage_server.serve.model import ServedModel, name_model
-from pilotage_server.serve.protocol import Listener
 from pilotage_server.serve.settings import Connections, Limits, Pod
 
 ROW: Final = [5.1, 3.5, 1.4, 0.2]
@@ -73,7 +72,7 @@ def http(run: Path) -> Target:
     loop = asyncio.new_event_loop()
     app, model = _app(run, loop)
     rules = Connections(requests=100, age_s=1e9, idle_s=1e9)
-    port = loop.run_until_complete(Listener(app, rules).start("127.0.0.1", 0))
+    port = loop.run_until_complete(Listener(app, rules, direct=app.direct).start("127.0.0.1", 0))
     body = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
     post = f"POST /v1/models/{model.name}:predict HTTP/1.1\r\nhost: a\r\n".encode()
     whole = post + b"content-length: %d\r\n\r\n" % len(body) + body
@@ -133,8 +132,7 @@ def _app(run: Path, loop: asyncio.AbstractEventLoop) -> tuple[DataApp, ServedMod
     lifecycle = Lifecycle()
     lifecycle.phase = Phase.READY
     limits = Limits()
-    batcher = Batcher(model.predict, lambda *_: None, batch_rows=limits.batch_rows, queue_rows=limits.queue_rows)
-    metrics = ServerMetrics(model, lambda: batcher.waiting_rows)
-    inference = Inference(batcher, None)
+    metrics = ServerMetrics(model, lambda: inference.waiting_rows)
+    inference = Inference(model.predict, metrics.observe_predictions, limits)
     explainer = Explainer(model)
     return DataApp(model, inference, metrics, lifecycle, limits=limits, feedback=None, explainer=explainer), model
