@@ -152,6 +152,33 @@ async def test_errors_latencies_inputs_and_confidence_arrive_in_their_places(pro
     assert counts.served == {}, "nobody asked for it"
 
 
+@pytest.mark.parametrize("restless", [False, True], ids=["calm", "restless"])
+async def test_requests_of_every_protocol_count_and_each_of_them_resets_by_itself(
+    prometheus: Prometheus, model: str, restless: bool
+):
+    """A pod that is older than the label stands beside one that has it."""
+    truth, start = no_truth_yet(), time.time()
+    new, old = (a_pod(prometheus, model, CANARY, truth, name) for name in ("new", "old"))
+    a_pod(prometheus, model, STABLE, truth).count(REQUESTS, code="200", protocol="v2")
+    for protocol, good in (("v2", 40), ("v1", 0), ("grpc", 300)):
+        new.count(REQUESTS, good, code="200", protocol=protocol)
+        new.count(REQUESTS, 1, code="503", protocol=protocol)
+    old.count(REQUESTS, 7, code="200")
+    prometheus.exporter.scraped()
+    if restless:
+        new.restarts()
+        prometheus.exporter.scraped()
+        for protocol, good in (("v2", 5), ("v1", 2), ("grpc", 200)):
+            new.count(REQUESTS, good, code="200", protocol=protocol)
+        prometheus.exporter.scraped()
+    end = time.time()
+
+    served = await read_served(asking(prometheus, model, errors=True), start, end)
+
+    good, bad = 40 + 300 + 7 + (5 + 2 + 200 if restless else 0), 3
+    assert served.within((start, end), CANARY, Counts()).requests == (good, good + bad)
+
+
 async def test_a_bound_below_every_edge_is_refused_with_the_lowest(prometheus: Prometheus, model: str):
     truth = no_truth_yet()
     for revision in (CANARY, STABLE):

@@ -24,11 +24,12 @@ from pilotage.evidence.reading import Counts, Foreign, Needs
 CONFIDENCE_BUCKETS = 20
 _OWN: Mapping[str, tuple[str, ...]] = {
     promql.SERVED: ("predicted",),
-    promql.REQUESTS: ("code",),
+    promql.REQUESTS: ("code", "protocol"),
     promql.DURATIONS: ("le",),
     promql.INPUTS: ("feature", "edges", "bin"),
     promql.CONFIDENCE: ("bucket",),
 }
+"""Every label of a metric that tells its counters apart: one that is missing here makes two of them look like one."""
 _EVERYTHING = "+Inf"
 
 _Key = TypeVar("_Key", str, int)
