@@ -100,7 +100,7 @@ LATE: dict[str, tuple[dict[str, Any], str]] = {
         r"model\.params: svm: The 'C' parameter of \w+ must be a float",
     ),
     "no exact ONNX": (
-        {"calibration": {"method": "temperature"}, "export": {"backend": "onnx"}},
+        {"model": {"estimator": "k-nearest-neighbours"}, "export": {"backend": "onnx"}},
         r"export\.backend: onnx is not exact for this model .*; use auto or sklearn",
     ),
     "no such file": (

@@ -33,6 +33,20 @@ TRUSTED_TYPES = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.feature_selection._mutual_info.mutual_info_classif",
     "sklearn.feature_selection._univariate_selection.f_classif",
+    *(
+        f"sklearn.metrics._dist_metrics.{name}Distance64"
+        for name in (
+            "BrayCurtis",
+            "Canberra",
+            "Chebyshev",
+            "Euclidean",
+            "Hamming",
+            "Jaccard",
+            "Manhattan",
+            "Minkowski",
+        )
+    ),
+    "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
