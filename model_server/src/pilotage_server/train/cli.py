@@ -5,6 +5,8 @@ stdout carries the result (a reference, a manifest), stderr the rest.
 
 from __future__ import annotations
 
+import signal
+
 import typer
 
 from pilotage_server.bundle.commands import pull_command, push_command
@@ -39,5 +41,6 @@ app.command("pull")(pull_command)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; asked to end (SIGTERM), it ends as after Ctrl-C, with nothing half-written."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

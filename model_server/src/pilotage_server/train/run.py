@@ -25,7 +25,8 @@ from pilotage_server.train.data.sealed import Sealed
 from pilotage_server.train.data.split import Split, split
 from pilotage_server.train.decide import check_rule, cost_matrix
 from pilotage_server.train.deploy.bundle import Model, build_manifest
-from pilotage_server.train.deploy.export import Export, export, parity_rows
+from pilotage_server.train.deploy.export import Export, export
+from pilotage_server.train.deploy.parity import parity_rows
 from pilotage_server.train.deploy.sbom import ROOTS, SBOM_FILE, bill_of_materials, extras_of
 from pilotage_server.train.deploy.write import (
     CARD_FILE,
@@ -39,6 +40,7 @@ from pilotage_server.train.deploy.write import (
 from pilotage_server.train.evaluate.fairness import check_limits
 from pilotage_server.train.models.serving import serving_form
 from pilotage_server.train.outcome import Outcome, assess, tell_holdback
+from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.refusals import FairnessFailed, QualityFailed
 from pilotage_server.train.report.card import render_card
 from pilotage_server.train.report.page import render_report
@@ -53,25 +55,39 @@ class Result:
     document: Mapping[str, Any]
 
 
-def train(config: Config, out: Path, *, key: Ed25519PrivateKey | None, jobs: int = 1) -> Result:
+def train(
+    config: Config, out: Path, *, key: Ed25519PrivateKey | None, jobs: int = 1, progress: Progress = SILENT
+) -> Result:
     """Train, evaluate, export and write; raises `ConfigError`.
 
     Unsigned without a key, which no cluster accepts. `jobs`: fits at a time, −1 for all a backend has.
     """
-    return train_table(config, load(config.data.source, config.data.columns), out, key=key, jobs=jobs)
+    progress.begin("reading rows")
+    table = load(config.data.source, config.data.columns)
+    return train_table(config, table, out, key=key, jobs=jobs, progress=progress)
 
 
-def train_table(config: Config, table: Table, out: Path, *, key: Ed25519PrivateKey | None, jobs: int = 1) -> Result:
+def train_table(
+    config: Config,
+    table: Table,
+    out: Path,
+    *,
+    key: Ed25519PrivateKey | None,
+    jobs: int = 1,
+    progress: Progress = SILENT,
+) -> Result:
     """Train on a table that is already loaded."""
     _check_wishes(config, table)
     parts = split(table, config.split, config.data)
+    progress.begin("checking rows")
     quality = check(table, parts, config.data, config.split.seed)
     if quality.failures:
         write_refusal(out, {"name": config.name, "reason": "data", "quality": quality.document()})
         raise QualityFailed(lines(quality.failures))
     sealed = Sealed(parts.test)
     with threadpool_limits(limits=1):
-        selected = select(config, table, parts, jobs=jobs)
+        selected = select(config, table, parts, jobs=jobs, progress=progress)
+        progress.begin("exporting and evaluating")
         return finish(config, table, parts, selected, sealed, quality, out, key)
 
 
@@ -167,6 +183,8 @@ def _document(
             "groups": None if table.groups is None else len(np.unique(table.groups)),
             "classRows": np.bincount(table.labels, minlength=len(table.classes)).tolist(),
             "alterations": outcome.alterations,
+            "about": dict(config.data.about),
+            "personal": [f.column for f in quality.findings if f.check == "personal"],
         },
         "rows": {"training": len(parts.train), "test": len(parts.test), "held back": len(parts.holdback)},
         "decision": outcome.decision,
@@ -179,5 +197,9 @@ def _document(
         "quality": quality.document(),
         **selected.document,
         "holdback": tell_holdback(table, exported, selected.decision, parts.holdback),
-        "warnings": [*selected.notes, *outcome.warnings],
+        "warnings": [*selected.notes, *_personal(quality), *outcome.warnings],
     }
+
+
+def _personal(quality: QualityReport) -> list[str]:
+    return [f"{f.column!r} {f.detail}; {f.remedy}" for f in quality.findings if f.check == "personal"]

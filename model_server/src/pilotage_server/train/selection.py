@@ -21,6 +21,7 @@ from pilotage_server.train.evaluate.curves import learning_curve, validation_cur
 from pilotage_server.train.models.fitting import Variant
 from pilotage_server.train.models.folds import Rows
 from pilotage_server.train.models.pipeline import Blueprint, Columns, suits
+from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.search.choose import Choice, choose
 from pilotage_server.train.search.compare import Contest, Judged, compare, fit_and_decide, lower_is_better, row_of
 from pilotage_server.train.search.space import Params
@@ -40,7 +41,7 @@ class Selected:
     notes: list[str]
 
 
-def select(config: Config, table: Table, parts: Split, *, jobs: int = 1) -> Selected:
+def select(config: Config, table: Table, parts: Split, *, jobs: int = 1, progress: Progress = SILENT) -> Selected:
     """Compare if there is a choice, tune on all training rows, fit; raises `ConfigError`."""
     check_rule(config.decision, table.classes)
     rows = Rows(
@@ -56,11 +57,12 @@ def select(config: Config, table: Table, parts: Split, *, jobs: int = 1) -> Sele
     document: dict[str, Any] = {}
     variant = variants[0]
     if len(variants) > 1:
-        judged = compare(variants, contest)
+        judged = compare(variants, contest, progress)
         choice = choose(judged, config.search)
         variant = choice.winner.variant
         document["comparison"] = comparison_document(judged, choice, contest)
-    params, trials = tune(variant, rows, task)
+    params, trials = tune(variant, rows, task, progress)
+    progress.begin(f"fitting {variant.name}")
     fitted, decision, notes, scores = fit_and_decide(variant, params, rows, contest)
     document |= final_document(variant, params, trials, config)
     if scores is not None and len(table.classes) == 2:
@@ -70,6 +72,7 @@ def select(config: Config, table: Table, parts: Split, *, jobs: int = 1) -> Sele
             **Curve.of(scores[:, positive], rows.labels == positive).document(positive, costs),
         }
     if config.report.learning_curve:
+        progress.begin("drawing the learning curve")
         document["learningCurve"] = learning_curve(variant, params, rows, task)
     return Selected(
         fitted=fitted, decision=decision, variant=variant, params=params, costs=costs, document=document, notes=notes

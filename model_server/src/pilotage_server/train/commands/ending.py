@@ -22,11 +22,12 @@ class Exit(IntEnum):
     DATA = 3
     FAIRNESS = 4
     NOT_BETTER = 5
+    INTERRUPTED = 130
 
 
 HELP = (
     "Exit codes: 0 done; 1 refused or failed; 2 usage or configuration; 3 data checks failed; 4 a fairness limit is "
-    "broken; 5 the challenger is not better (retrain)."
+    "broken; 5 the challenger is not better (retrain); 130 interrupted."
 )
 
 
@@ -44,6 +45,8 @@ def refusals() -> Iterator[None]:
 
     try:
         yield
+    except KeyboardInterrupt:
+        fail("interrupted; nothing was written", Exit.INTERRUPTED)
     except QualityFailed as error:
         fail(str(error), Exit.DATA)
     except FairnessFailed as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,30 +29,33 @@ def train_command(
 ) -> None:
     """Train a classifier and write its bundle; prints the image reference, pinned by digest.
 
-    Exit codes: 0 done, 2 configuration, 3 data checks failed (refused.json says which), 4 a fairness limit is broken.
+    Exit codes: 0 done, 2 configuration, 3 data checks failed (refused.json says which), 4 a fairness limit is broken,
+    130 interrupted. The folder holds the whole of one run at any time: what was there stays until this one is over.
 
     Example: pilotage-model train examples/train/iris.yaml --out build/iris --signing-key build/keys/bundle.key
     """
     # Imported here: scikit-learn takes seconds, and the other commands do without it.
     from pilotage_server.train.config import ConfigError, read_config
-    from pilotage_server.train.deploy.write import clear_folder
+    from pilotage_server.train.deploy.write import staged
+    from pilotage_server.train.progress import Told
     from pilotage_server.train.run import train
     from pilotage_server.train.scale.backend import running_backend
 
-    with refusals():
+    progress = Told(sys.stderr)
+    with refusals(), closing(progress):
         parsed = read_config(config)
-        clear_folder(out)
         try:
             key = read_signing_key(signing_key) if signing_key else None
         except (ConfigError, ValueError) as error:
             fail(str(error), Exit.USAGE)
-        if chunk_rows:
-            from pilotage_server.train.scale.run import train_stream
+        with staged(out) as folder:
+            if chunk_rows:
+                from pilotage_server.train.scale.run import train_stream
 
-            result = train_stream(parsed, out, key=key, chunk_rows=chunk_rows)
-        else:
-            with running_backend(backend, scheduler, jobs) as workers:
-                result = train(parsed, out, key=key, jobs=workers)
+                result = train_stream(parsed, folder, key=key, chunk_rows=chunk_rows, progress=progress)
+            else:
+                with running_backend(backend, scheduler, jobs) as workers:
+                    result = train(parsed, folder, key=key, jobs=workers, progress=progress)
     tell(result.document, is_signed=key is not None)
     print(result.reference)
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +42,7 @@ class Written:
 
 def clear_folder(out: Path) -> None:
     """Make an empty folder to write to; raises `ConfigError` rather than delete what no run has made."""
-    foreign = sorted({path.name for path in out.iterdir()} - _OURS) if out.is_dir() else []
-    if foreign or (out.exists() and not out.is_dir()):
-        raise ConfigError(
-            f"--out {out}: holds {', '.join(foreign) or 'a file'}, which no training run made; use an empty folder"
-        )
+    _refuse_foreign(out)
     for name in _OURS:
         path = out / name
         if path.is_dir():
@@ -52,6 +50,35 @@ def clear_folder(out: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
+
+
+def _refuse_foreign(out: Path) -> None:
+    foreign = sorted({path.name for path in out.iterdir()} - _OURS) if out.is_dir() else []
+    if foreign or (out.exists() and not out.is_dir()):
+        raise ConfigError(
+            f"--out {out}: holds {', '.join(foreign) or 'a file'}, which no training run made; use an empty folder"
+        )
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Give a folder beside `out` to write to; what is in it takes `out`'s place as a whole, result.json last.
+
+    A run that is interrupted or fails leaves `out` as it was. Raises `ConfigError` as `clear_folder` does, at once.
+    """
+    _refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
+        folder = Path(aside) / "run"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            made = sorted(folder.iterdir(), key=lambda path: (path.name == RESULT_FILE, path.name))
+            if {RESULT_FILE, REFUSED_FILE} & {path.name for path in made}:
+                clear_folder(out)
+                for path in made:
+                    path.replace(out / path.name)
 
 
 def write_bundle(

@@ -13,16 +13,19 @@ from pilotage_server.train.data.sealed import Sealed
 from pilotage_server.train.decide import cost_matrix, decide
 from pilotage_server.train.deploy.write import write_refusal
 from pilotage_server.train.models.folds import Rows
+from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.refusals import QualityFailed
 from pilotage_server.train.run import Result, finish
 from pilotage_server.train.scale.streaming import fit_stream
 from pilotage_server.train.selection import Selected, final_document, make_variants
 
 
-def train_stream(config: Config, out: Path, *, key: Ed25519PrivateKey | None, chunk_rows: int) -> Result:
+def train_stream(
+    config: Config, out: Path, *, key: Ed25519PrivateKey | None, chunk_rows: int, progress: Progress = SILENT
+) -> Result:
     """Train from a CSV file `chunk_rows` rows at a time; raises `ConfigError`."""
     with threadpool_limits(limits=1):
-        streamed = fit_stream(config, chunk_rows)
+        streamed = fit_stream(config, chunk_rows, progress=progress)
         table, parts = streamed.table, streamed.parts
         quality = check(table, parts, config.data, config.split.seed)
         if quality.failures:

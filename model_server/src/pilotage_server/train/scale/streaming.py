@@ -25,6 +25,7 @@ from pilotage_server.train.data.files import csv_chunks
 from pilotage_server.train.data.parse import as_column, is_missing
 from pilotage_server.train.data.split import Part, Split
 from pilotage_server.train.data.table import order_classes
+from pilotage_server.train.progress import SILENT, Progress
 
 ESTIMATOR: Final = "sgd-logistic-regression"
 SAMPLE: Final = 20_000
@@ -52,7 +53,7 @@ class Streamed:
     learned: int
 
 
-def fit_stream(config: Config, chunk_rows: int, epochs: int = 3) -> Streamed:
+def fit_stream(config: Config, chunk_rows: int, epochs: int = 3, progress: Progress = SILENT) -> Streamed:
     """Learn from a file larger than memory; raises `ConfigError` for what cannot be learned that way."""
     candidate, source = _check(config)
     stream = _Stream(config, source, chunk_rows)
@@ -68,6 +69,7 @@ def fit_stream(config: Config, chunk_rows: int, epochs: int = 3) -> Streamed:
     classifier = SGDClassifier(loss="log_loss", random_state=candidate.seed, average=True, **params)
     learned = 0
     for epoch in range(epochs):
+        progress.begin(f"reading the file, time {epoch + 3} of {epochs + 3}")
         for piece in stream.pieces():
             chosen = np.flatnonzero(piece.parts == _LEARN)
             chosen = np.random.default_rng([candidate.seed, epoch]).permutation(chosen)

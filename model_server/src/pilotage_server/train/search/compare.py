@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from pilotage_server.bundle.decision import Decision
 from pilotage_server.train.config import Calibration, Candidate, DecisionRule, Imbalance
@@ -22,6 +22,8 @@ from pilotage_server.train.evaluate.calibration import expected_calibration_erro
 from pilotage_server.train.models.fitting import Variant, fit_quietly, out_of_fold
 from pilotage_server.train.models.folds import Indices, Rows, folds
 from pilotage_server.train.models.pipeline import Blueprint
+from pilotage_server.train.progress import SILENT, Progress
+from pilotage_server.train.search.fits import run_fits
 from pilotage_server.train.search.score import LOSSES, measure
 from pilotage_server.train.search.space import Params
 from pilotage_server.train.search.tune import Task, tune
@@ -60,13 +62,13 @@ def dummy_variant(like: Variant) -> Variant:
     return Variant(blueprint=blueprint, calibration=Calibration(method="none"))
 
 
-def compare(variants: Sequence[Variant], contest: Contest) -> list[Judged]:
+def compare(variants: Sequence[Variant], contest: Contest, progress: Progress = SILENT) -> list[Judged]:
     """Judge every variant on the same outer folds, in the order given; the dummy comes last."""
     pairs = folds(contest.rows, contest.task.search.outer, contest.seed)
     lined_up = [*variants, dummy_variant(variants[0])]
-    answers = Parallel(n_jobs=contest.task.jobs)(
-        delayed(_one_fold)(variant, contest, train, held) for variant in lined_up for train, held in pairs
-    )
+    progress.begin(f"comparing {len(lined_up)} ways on {len(pairs)} folds", len(lined_up) * len(pairs))
+    fits = [delayed(_one_fold)(variant, contest, train, held) for variant in lined_up for train, held in pairs]
+    answers = run_fits(fits, jobs=contest.task.jobs, progress=progress)
     return [
         _judged(variant, contest, pairs, answers[i * len(pairs) : (i + 1) * len(pairs)])
         for i, variant in enumerate(lined_up)

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from pilotage_server.bundle.decision import Argmax
 from pilotage_server.train.config import ConfigError, Imbalance, Search
 from pilotage_server.train.decide import Floats, least_cost
 from pilotage_server.train.models.fitting import Variant, fit_quietly
 from pilotage_server.train.models.folds import Indices, Rows, folds
+from pilotage_server.train.progress import SILENT, Progress
+from pilotage_server.train.search.fits import run_fits
 from pilotage_server.train.search.score import goodness, measure
 from pilotage_server.train.search.space import Params, bayesian, draws, grid
 
@@ -45,35 +47,39 @@ class Task:
     jobs: int = 1
 
 
-def tune(variant: Variant, rows: Rows, task: Task) -> tuple[Params, list[Trial]]:
+def tune(variant: Variant, rows: Rows, task: Task, progress: Progress = SILENT) -> tuple[Params, list[Trial]]:
     """Give the best hyperparameters and every trial; nothing to search gives no trial."""
     candidate, search = variant.blueprint.candidate, task.search
     if not candidate.space:
         return {}, []
-    seed = candidate.seed
+    seed, name = candidate.seed, f"tuning {variant.name}"
     match search.method:
-        case "grid":
-            trials = _evaluate(variant, grid(candidate), rows, task)
-        case "random":
-            trials = _evaluate(variant, draws(candidate, search.trials, seed), rows, task)
+        case "grid" | "random":
+            tried = grid(candidate) if search.method == "grid" else draws(candidate, search.trials, seed)
+            progress.begin(name, len(tried) * search.folds)
+            trials = _evaluate(variant, tried, rows, task, progress)
         case "halving":
-            return _halving(variant, draws(candidate, search.trials, seed), rows, task)
+            progress.begin(name)
+            return _halving(variant, draws(candidate, search.trials, seed), rows, task, progress)
         case _:
             trials = []
+            progress.begin(name, search.trials * search.folds)
             for params, tell in bayesian(candidate, search.trials, seed):
-                (trial,) = _evaluate(variant, [params], rows, task)
+                (trial,) = _evaluate(variant, [params], rows, task, progress)
                 tell(trial.goodness)
                 trials.append(trial)
     return _best(trials, variant), trials
 
 
-def _halving(variant: Variant, params: Sequence[Params], rows: Rows, task: Task) -> tuple[Params, list[Trial]]:
+def _halving(
+    variant: Variant, params: Sequence[Params], rows: Rows, task: Task, progress: Progress
+) -> tuple[Params, list[Trial]]:
     """Keep the better third, on three times the rows, until one round used all rows."""
     everything: list[Trial] = []
     share, left = _LEAST_SHARE, list(params)
     while True:
         part = rows if share >= 1 else rows.take(_stratified_share(rows, share, variant.blueprint.candidate.seed))
-        found = _evaluate(variant, left, part, task, share=min(1.0, share))
+        found = _evaluate(variant, left, part, task, progress, share=min(1.0, share))
         everything += found
         if share >= 1:
             return _best(found, variant), everything
@@ -101,11 +107,12 @@ def _best(trials: Sequence[Trial], variant: Variant) -> Params:
     return best.params
 
 
-def _evaluate(variant: Variant, params: Sequence[Params], rows: Rows, task: Task, share: float = 1.0) -> list[Trial]:
+def _evaluate(
+    variant: Variant, params: Sequence[Params], rows: Rows, task: Task, progress: Progress, share: float = 1.0
+) -> list[Trial]:
     pairs = folds(rows, task.search.folds, variant.blueprint.candidate.seed)
-    scores = Parallel(n_jobs=task.jobs)(
-        delayed(_score)(variant, one, rows, train, held, task) for one in params for train, held in pairs
-    )
+    fits = [delayed(_score)(variant, one, rows, train, held, task) for one in params for train, held in pairs]
+    scores = run_fits(fits, jobs=task.jobs, progress=progress)
     per_trial = np.array(scores).reshape(len(params), len(pairs))
     return [
         Trial(params=one, goodness=float(row.mean()), error=float(row.std(ddof=1) / np.sqrt(len(row))), share=share)
