@@ -58,6 +58,7 @@ def mature(
             count(database, cutoff_ms, classes)
     rows = _rows(database, cutoff_ms, classes)
     database.execute("UPDATE label SET state = 1 WHERE state = 0 AND issued_ms <= ?", (cutoff_ms,))
+    database.execute("UPDATE ledger SET matured_ms = max(matured_ms, ?)", (cutoff_ms,))
     return rows
 
 

@@ -108,14 +108,14 @@ def read_arrivals(database: sqlite3.Connection, revision: int) -> Arrivals:
 def read_windows(database: sqlite3.Connection, revisions: Iterable[Revision], most: int) -> None:
     """Fill the windows again, with up to `most` of the labels that were counted last.
 
-    Looks at no more than the last 100,000 labels, so that a start takes a moment whatever the ledger holds.
+    Looks at no more than 100,000 labels, so that a start takes a moment whatever the ledger holds.
     """
     known = {revision.id: revision for revision in revisions}
     rows: dict[int, list[bytes]] = {key: [] for key in known}
     last = database.execute(
-        "SELECT revision, coalesce(counted_as, given), predicted, loss, brier, buckets FROM label WHERE state = 1"
-        " AND issued_ms < coalesce((SELECT min(issued_ms) FROM label WHERE state = 0), 9e15)"
-        " ORDER BY issued_ms DESC, nonce DESC, row DESC LIMIT ?",
+        "SELECT revision, coalesce(counted_as, given), predicted, loss, brier, buckets FROM"
+        " (SELECT * FROM label WHERE issued_ms <= (SELECT matured_ms FROM ledger)"
+        " ORDER BY issued_ms DESC, nonce DESC, row DESC LIMIT ?) WHERE state = 1",
         (_WINDOW_SCAN if most else 0,),
     )
     for key, *row in last:

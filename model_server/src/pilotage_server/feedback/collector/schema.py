@@ -74,6 +74,7 @@ CREATE TABLE pair (
 ) STRICT, WITHOUT ROWID;
 """
 _SINCE_3: Final = """
+ALTER TABLE ledger ADD COLUMN matured_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE label ADD COLUMN cohort INTEGER;
 ALTER TABLE label ADD COLUMN counted_as INTEGER;
 ALTER TABLE score ADD COLUMN all_rows INTEGER NOT NULL DEFAULT 0;
@@ -178,7 +179,9 @@ def _open(path: Path, now_ms: int) -> sqlite3.Connection:
 
 def _create(database: sqlite3.Connection, now_ms: int) -> None:
     _run(database, _TABLES + _SINCE_2 + _SINCE_3)
-    database.execute("INSERT INTO ledger VALUES (?, ?, ?)", (str(uuid.uuid4()), now_ms, now_ms))
+    database.execute(
+        "INSERT INTO ledger (id, born_ms, expired_before_ms) VALUES (?, ?, ?)", (str(uuid.uuid4()), now_ms, now_ms)
+    )
     database.execute(f"PRAGMA user_version = {VERSION}")
 
 
