@@ -14,11 +14,14 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from pilotage_server.bundle import AnySigner, load, open_source
+from pilotage_server.bundle.manifest import Feature
 from pilotage_server.train.cli import app
-from pilotage_server.train.config import ConfigError
+from pilotage_server.train.config import ConfigError, File
+from pilotage_server.train.data import load as load_table
 from pilotage_server.train.evaluate.metrics import Answers
 from pilotage_server.train.evaluate.paired import improvement
-from pilotage_server.train.retrain.join import join
+from pilotage_server.train.retrain.join import REASONS, Feedback, join
+from pilotage_server.train.retrain.run import unseen
 from support.serving import train_config
 from support.tables import write_csv
 
@@ -131,7 +134,8 @@ def test_rows_without_truth_or_truth_without_rows_are_counted_not_guessed(tmp_pa
         "token,row,label\na,0,square\na,0,round\na,2,round\nb,0,square\nc,0,round\nb,1,oval\n"
     )
 
-    found = join(tmp_path / "payload.jsonl", tmp_path / "labels.csv", ("x", "y"), ("round", "square"))
+    x, y = Feature(name="x", low=0, high=9), Feature(name="y", low=0, high=9, missing=True)
+    found = join(tmp_path / "payload.jsonl", tmp_path / "labels.csv", (x, y), ("round", "square"))
 
     assert found.times.tolist() == [1.0, 2.0]
     assert found.labels.tolist() == [1, 0]
@@ -143,7 +147,70 @@ def test_rows_without_truth_or_truth_without_rows_are_counted_not_guessed(tmp_pa
         "unknownLabel": 1,
         "badLabelLine": 0,
         "unlogged": 2,
+        "unknownValue": 0,
+        "gap": 0,
     }
+
+
+def test_texts_become_the_champions_codes_and_what_it_cannot_read_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "pod-1.jsonl").write_text('{"token": "a", "time": 1, "rows": [["red", 1], ["green", 2]]}\n')
+    (tmp_path / "log" / "pod-2.jsonl").write_text(
+        '{"token": "b", "time": 2, "rows": [[0, null], [null, 3], ["blue", "many"]]}\n'
+    )
+    (tmp_path / "labels.csv").write_text("token,row,label\n" + "".join(f"{t},{i},no\n" for t in "ab" for i in range(3)))
+    colour = Feature(name="colour", low=0, high=1, categories=("blue", "red"), missing=True)
+    size = Feature(name="size", low=0, high=9)
+
+    found = join(tmp_path / "log", tmp_path / "labels.csv", (colour, size), ("no", "yes"))
+
+    np.testing.assert_array_equal(found.rows, [[1.0, 1.0], [np.nan, 3.0]])
+    assert found.left_out == dict.fromkeys(REASONS, 0) | {"unknownValue": 2, "gap": 1, "unlogged": 4}
+
+
+def test_a_later_row_that_repeats_a_training_row_judges_nothing(tmp_path: Path) -> None:
+    rows, labels = drawn(9, slope=1.0)(400)
+    write_csv(tmp_path / "shapes.csv", {"x": rows[:, 0], "y": rows[:, 1], "kind": labels})
+    table = load_table(File(path=tmp_path / "shapes.csv", target="kind"))
+    later = Feedback(
+        rows=np.vstack([table.rows[:100], table.rows[:100] + 1e-3]),
+        labels=np.tile(table.labels[:100], 2),
+        times=np.arange(200.0),
+        requests=np.arange(200),
+        left_out={},
+    )
+
+    assert len(unseen(later, table)) == 100
+    assert later.left_out == {"seenInTraining": 100}
+    with pytest.raises(ConfigError, match=r"0 labelled rows are later than all training rows and repeat none \(100 do"):
+        unseen(later.take(np.arange(200) < 100), table)
+
+
+def test_a_challengers_successor_is_judged_on_rows_later_than_it_has_learned(tmp_path: Path, champion: Path) -> None:
+    some_feedback(tmp_path, drawn(2, slope=-0.5))
+    retrained(tmp_path, champion)
+
+    same_folder = retrained(tmp_path, tmp_path / "next" / "bundle")
+    again = retrained(tmp_path, tmp_path / "next" / "bundle", "--later-share=0.9", f"--out={tmp_path / 'third'}")
+
+    assert "holds the champion, which must survive; name another folder" in same_folder.stderr
+    until = load(open_source(tmp_path / "next" / "bundle"), trust=AnySigner()).manifest.data["until"]
+    assert 1_080 < until < 1_090
+    later = 2 * (1_149 - until)
+    assert f"on {later:.0f} later rows" in again.stderr, (
+        "270 are in the last 90 %, but it has learned from most of them"
+    )
+
+
+def test_another_table_than_the_champions_is_refused(tmp_path: Path, champion: Path) -> None:
+    some_feedback(tmp_path, drawn(2, slope=-0.5))
+    table = (tmp_path / "shapes.csv").read_text()
+    (tmp_path / "shapes.csv").write_text(table.replace("x,y,kind", "x,z,kind"))
+
+    ended = retrained(tmp_path, champion)
+
+    assert ended.exit_code == 2
+    assert "its features, their categories or its classes are not those of the configuration" in ended.stderr
 
 
 def test_too_few_later_rows_are_refused(tmp_path: Path, champion: Path) -> None:
@@ -160,7 +227,12 @@ def test_a_line_that_is_no_payload_is_named(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("token,row,label\na,0,round\n")
 
     with pytest.raises(ConfigError, match=r"payload\.jsonl, line 1: is not"):
-        join(tmp_path / "payload.jsonl", tmp_path / "labels.csv", ("x",), ("round", "square"))
+        join(
+            tmp_path / "payload.jsonl",
+            tmp_path / "labels.csv",
+            (Feature(name="x", low=0, high=1),),
+            ("round", "square"),
+        )
 
 
 def test_two_equal_models_are_not_proven_different_and_a_better_one_is() -> None:

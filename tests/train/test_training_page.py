@@ -33,6 +33,10 @@ def test_the_tutorial_runs_as_printed(tmp_path: Path) -> None:
     assert "# At 400 labels a day: about" in ran.stdout
     assert "calling fraud fine is the dearest mistake (50)" in ran.stderr
     assert (tmp_path / "build" / "training" / "cancer" / "report.html").is_file()
+    successor = json.loads((tmp_path / "build" / "training" / "fruit" / "next" / "result.json").read_text())
+    assert ran.stdout.endswith(f"{successor['reference']}\n")
+    assert successor["retraining"]["improvement"]["low"] > 0
+    assert "quality: accuracy" in ran.stderr
 
 
 def test_every_estimator_metric_and_check_is_on_the_page() -> None:

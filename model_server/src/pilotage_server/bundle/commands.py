@@ -28,10 +28,14 @@ def push_command(
     Example: pilotage-model push build/digits/oci registry.example.com/models/digits:2.1.0
     """
     try:
-        parsed = Reference.parse(reference)
-        print(push(layout, parsed, _registry(parsed, plain_http), _tell("sent")))
+        print(push_layout(layout, Reference.parse(reference), plain_http=plain_http))
     except Refused as refused:
         _fail(refused)
+
+
+def push_layout(layout: Path, reference: Reference, *, plain_http: bool = False) -> str:
+    """Push, telling what moves on stderr; gives the reference, pinned by digest. Raises `Refused`."""
+    return push(layout, reference, _registry(reference, plain_http), _tell("sent"))
 
 
 def pull_command(

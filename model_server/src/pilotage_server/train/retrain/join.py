@@ -1,14 +1,16 @@
 """The payload log joined with labels: rows whose truth became known, in order of time.
 
-The log is opt-in and written by whoever sees requests: JSON lines `{"token", "time", "rows": [[…], …]}`, `token` the
-feedback token of the answer, `time` seconds since 1970. Labels are the file that `pilotage-model feedback` posts
-(token, row, label); the last label of a row counts. What cannot be joined is counted, never guessed.
+The log is what `pilotage-server serve --payload-log` writes, or whoever else sees requests: a file of JSON lines
+`{"token", "time", "rows": [[…], …]}`, or a folder of `*.jsonl`; `token` is the feedback token of the answer, `time`
+seconds since 1970. Labels are the file that `pilotage-model feedback` posts (token, row, label); the last label of a
+row counts. What cannot be joined is counted, never guessed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotage_server.bundle.manifest import Feature
 from pilotage_server.feedback.labels import Columns, LabelsRefused, read_labels
 from pilotage_server.train.config import ConfigError
+
+REASONS = ("unlabelled", "unlogged", "unknownLabel", "badLabelLine", "loggedTwice", "wrongWidth", "unknownValue", "gap")
+"""Why a row is left out: it has no label, a label has no row, the champion does not know a class or a value, or a value
+is missing in a column that had no gaps in training.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +56,26 @@ class Feedback:
         )
 
 
-def join(log: Path, labels: Path, features: Sequence[str], classes: Sequence[str]) -> Feedback:
+def join(log: Path, labels: Path, features: Sequence[Feature], classes: Sequence[str]) -> Feedback:
     """Join by token and row; raises `ConfigError` for files that cannot be read or match nowhere."""
     truth, left_out = _truth(labels, classes)
+    codes = [{text: float(code) for code, text in enumerate(feature.categories)} for feature in features]
     found: dict[tuple[str, int], tuple[float, list[float], int]] = {}
     for number, (token, at, rows) in enumerate(_payloads(log)):
-        for i, row in enumerate(rows):
+        for i, cells in enumerate(rows):
             if (token, i) not in truth:
                 left_out["unlabelled"] += 1
-            elif len(row) != len(features):
+            elif len(cells) != len(features):
                 left_out["wrongWidth"] += 1
             elif (token, i) in found:
                 left_out["loggedTwice"] += 1
             else:
-                found[token, i] = (at, row, number)
+                row = [_value(cell, code) for cell, code in zip(cells, codes, strict=True)]
+                problem = _problem(row, features)
+                if problem:
+                    left_out[problem] += 1
+                else:
+                    found[token, i] = (at, [np.nan if value is None else value for value in row], number)
     left_out["unlogged"] = len(truth.keys() - found.keys())
     if not found:
         raise ConfigError(
@@ -77,10 +91,27 @@ def join(log: Path, labels: Path, features: Sequence[str], classes: Sequence[str
     )
 
 
+def _value(cell: Any, codes: Mapping[str, float]) -> float | None:
+    """A cell as the model knows it: a text as its code, null as None; NaN for what no training row could hold."""
+    if cell is None:
+        return None
+    if isinstance(cell, str) and codes:
+        return codes.get(cell, np.nan)
+    return float(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else np.nan
+
+
+def _problem(row: Sequence[float | None], features: Sequence[Feature]) -> str:
+    """Why a row cannot be learned from, as `left_out` calls it; empty where it can."""
+    if any(value is not None and not math.isfinite(value) for value in row):
+        return "unknownValue"
+    gaps = any(value is None and not feature.missing for value, feature in zip(row, features, strict=True))
+    return "gap" if gaps else ""
+
+
 def _truth(path: Path, classes: Sequence[str]) -> tuple[dict[tuple[str, int], int], dict[str, int]]:
     index = {label: i for i, label in enumerate(classes)}
     truth: dict[tuple[str, int], int] = {}
-    left_out = {"unlabelled": 0, "wrongWidth": 0, "loggedTwice": 0, "unknownLabel": 0, "badLabelLine": 0}
+    left_out = dict.fromkeys(REASONS, 0)
     try:
         for one in read_labels(path, Columns()):
             if one.problem:
@@ -94,22 +125,25 @@ def _truth(path: Path, classes: Sequence[str]) -> tuple[dict[tuple[str, int], in
     return truth, left_out
 
 
-def _payloads(path: Path) -> Iterator[tuple[str, float, list[list[float]]]]:
-    """Token, time and rows of every line; null in a row is a missing value."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _payload(path, number, line)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--from-feedback {path}: cannot be read ({error}); check the path") from error
+def _payloads(path: Path) -> Iterator[tuple[str, float, list[list[Any]]]]:
+    """Token, time and rows of every line of a file, or of every `*.jsonl` in a folder."""
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    if not files:
+        raise ConfigError(f"--from-feedback {path}: holds no *.jsonl; name the folder that --payload-log wrote to")
+    for one in files:
+        try:
+            with one.open(encoding="utf-8") as file:
+                for number, line in enumerate(file, start=1):
+                    if line.strip():
+                        yield _payload(one, number, line)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--from-feedback {one}: cannot be read ({error}); check the path") from error
 
 
-def _payload(path: Path, number: int, line: str) -> tuple[str, float, list[list[float]]]:
+def _payload(path: Path, number: int, line: str) -> tuple[str, float, list[list[Any]]]:
     try:
         read: Any = json.loads(line)
-        rows = [[np.nan if cell is None else float(cell) for cell in row] for row in read["rows"]]
-        return str(read["token"]), float(read["time"]), rows
+        return str(read["token"]), float(read["time"]), [list(row) for row in read["rows"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f'--from-feedback {path}, line {number}: is not {{"token", "time", "rows"}} ({error}); repair or remove it'

@@ -1,8 +1,10 @@
 """Champion against challenger: a new bundle only if the later rows prove it better.
 
 The labelled rows are cut in time: the challenger may learn from the earlier ones, both are judged on the later ones,
-which neither has seen. The new bundle is trained beside the target folder and moved there only when the lower bound
-of the paired bootstrap is above zero; otherwise nothing but the comparison is left.
+which neither has seen. A later row that repeats a training row (a retry, a replay) judges nothing and is left out; how
+far a challenger has learned stands in its manifest, so that its successor is judged on later rows still. The new bundle
+is trained beside the target folder and moved there only when the lower bound of the paired bootstrap is above zero;
+otherwise nothing but the comparison is left.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from pilotage_server.bundle import AnySigner, Bundle, load, open_source
+from pilotage_server.bundle import AnySigner, Bundle, Manifest, load, open_source
 from pilotage_server.train.config import Config, ConfigError
 from pilotage_server.train.data import Table
 from pilotage_server.train.data import load as load_table
 from pilotage_server.train.decide import cost_matrix
-from pilotage_server.train.deploy.write import clear_folder, write_refusal
+from pilotage_server.train.deploy.write import clear_folder, write_refusal, write_result
 from pilotage_server.train.evaluate.metrics import Answers
 from pilotage_server.train.evaluate.paired import Improvement, improvement
 from pilotage_server.train.retrain.join import Feedback, join
@@ -56,9 +58,10 @@ class NotNeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotBetter:
-    """The challenger was not proven better; no bundle was written."""
+    """The challenger was not proven better; no bundle was written. `left_out`: what could not be joined, by reason."""
 
     compared: Improvement
+    left_out: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,7 @@ class Better:
     """The challenger won; its bundle is in the target folder."""
 
     compared: Improvement
+    left_out: Mapping[str, int]
     result: Result
     reasons: Sequence[str]
 
@@ -74,16 +78,19 @@ def retrain(
     config: Config, wanted: Request, out: Path, *, key: Ed25519PrivateKey | None
 ) -> NotNeeded | NotBetter | Better:
     """Train a challenger from feedback and compare; raises `ConfigError`, `Refused`."""
+    if wanted.champion.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(f"--out {out}: holds the champion, which must survive; name another folder")
     champion = load(open_source(wanted.champion), trust=AnySigner())
     manifest = champion.manifest
-    names = tuple(feature.name for feature in manifest.features)
-    feedback = join(wanted.log, wanted.labels, names, manifest.classes)
+    feedback = join(wanted.log, wanted.labels, manifest.features, manifest.classes)
     costs = cost_matrix(config.costs, manifest.classes)
     why = reasons(manifest, _answers(champion, feedback, costs), feedback.rows, wanted.only_if)
     if wanted.only_if and not why:
         return NotNeeded(rows=len(feedback))
     earlier, later = cut_in_time(feedback, wanted.later_share, manifest.data.get("until"))
-    table = extended(load_table(config.data.source, config.data.columns), earlier, names, manifest.classes)
+    table = extended(load_table(config.data.source, config.data.columns), earlier, manifest)
+    if config.data.quality.duplicates < 1.0 and "duplicates" not in config.data.quality.allow:
+        later = unseen(later, table)
     clear_folder(out)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
         staged = Path(aside) / "run"
@@ -98,10 +105,11 @@ def retrain(
         record = _record(compared, why, feedback)
         if not compared.is_proven:
             write_refusal(out, {"name": config.name, "reason": "not better", "retraining": record})
-            return NotBetter(compared=compared)
+            return NotBetter(compared=compared, left_out=feedback.left_out)
+        write_result(staged, {**result.document, "retraining": record})
         for made in staged.iterdir():
             shutil.move(made, out / made.name)
-    return Better(compared=compared, result=result, reasons=why)
+    return Better(compared=compared, left_out=feedback.left_out, result=result, reasons=why)
 
 
 def cut_in_time(feedback: Feedback, later_share: float, until: float | None) -> tuple[Feedback, Feedback]:
@@ -113,29 +121,52 @@ def cut_in_time(feedback: Feedback, later_share: float, until: float | None) -> 
     if until is not None:
         at = max(at, until)
     later = feedback.times > at
-    if int(later.sum()) < LEAST_COMPARED:
-        raise ConfigError(
-            f"--from-feedback: {int(later.sum())} labelled rows are later than all training rows, fewer than "
-            f"{LEAST_COMPARED}; collect more labels"
-        )
+    _check_enough(int(later.sum()))
     return feedback.take(~later), feedback.take(later)
 
 
-def extended(table: Table, earlier: Feedback, features: Sequence[str], classes: Sequence[str]) -> Table:
-    """The configuration's table with the earlier labelled rows under it."""
-    if table.features != tuple(features) or table.classes != tuple(classes):
+def _check_enough(count: int, also: str = "") -> None:
+    if count < LEAST_COMPARED:
         raise ConfigError(
-            "--champion: its features or classes are not those of the configuration; train it anew with pilotage-model "
-            "train, and let a gate compare the two"
+            f"--from-feedback: {count} labelled rows are later than all training rows{also}, fewer than "
+            f"{LEAST_COMPARED}; collect more labels"
+        )
+
+
+def unseen(later: Feedback, table: Table) -> Feedback:
+    """The later rows that repeat no training row, features and label, of champion or challenger.
+
+    Where repeats are normal (few categories), the configuration says so with `data.quality`.
+    """
+    known = {(row.tobytes(), label) for row, label in zip(table.rows, table.labels.tolist(), strict=True)}
+    fresh = np.array(
+        [(row.tobytes(), label) not in known for row, label in zip(later.rows, later.labels.tolist(), strict=True)]
+    )
+    left = later.take(fresh)
+    later.left_out["seenInTraining"] = int((~fresh).sum())
+    _check_enough(len(left), f" and repeat none ({later.left_out['seenInTraining']} do)")
+    return left
+
+
+def extended(table: Table, earlier: Feedback, champion: Manifest) -> Table:
+    """The configuration's table with the earlier labelled rows under it."""
+    here = [(column.name, column.categories) for column in table.columns]
+    there = [(feature.name, feature.categories) for feature in champion.features]
+    if here != there or table.classes != champion.classes:
+        raise ConfigError(
+            "--champion: its features, their categories or its classes are not those of the configuration; train it "
+            "anew with pilotage-model train, and let a gate compare the two"
         )
     first = 0 if table.groups is None else int(table.groups.max()) + 1
+    # Without times of its own, the table is older than anything a server has answered.
+    times = np.zeros(len(table.labels)) if table.times is None else table.times
     return replace(
         table,
         name=f"{table.name} + {len(earlier)} labelled requests",
         rows=np.vstack([table.rows, earlier.rows]),
         labels=np.concatenate([table.labels, earlier.labels]),
         groups=None if table.groups is None else np.concatenate([table.groups, earlier.requests + first]),
-        times=None if table.times is None else np.concatenate([table.times, earlier.times]),
+        times=np.concatenate([times, earlier.times]),
         attributes={name: (*values, *["missing"] * len(earlier)) for name, values in table.attributes.items()},
     )
 

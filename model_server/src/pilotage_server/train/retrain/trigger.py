@@ -1,7 +1,7 @@
 """Is there a reason to retrain? Drifted inputs, or quality below what the champion's test set promised.
 
-Drift is the population stability index of labelled rows against the manifest's reference bins, half a count added to
-every bin; above 0.2 is called a shift by those who coined the rule (Siddiqi 2006). Quality is accuracy: a reason when
+Drift is the population stability index of labelled rows against the manifest's reference bins, as servers count it;
+above 0.2 is called a shift by those who coined the rule (Siddiqi 2006). Quality is accuracy: a reason when
 the upper end of its interval lies below the lower end of the baseline's.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pilotage_server.bundle.manifest import Manifest
-from pilotage_server.quality.reference import FeatureBins
+from pilotage_server.quality.drift import psi
 from pilotage_server.train.evaluate.metrics import Answers
 from pilotage_server.train.evaluate.resample import proportion
 
@@ -30,7 +30,7 @@ def reasons(manifest: Manifest, answers: Answers, rows: Any, wanted: Sequence[st
     if "drift" in wanted:
         names = [feature.name for feature in manifest.features]
         for bins in manifest.reference:
-            index = psi(bins, rows[:, names.index(bins.feature)])
+            index = psi(np.array(bins.counts), bins.count(rows[:, names.index(bins.feature)]))
             if index > PSI_LIMIT:
                 found.append(f"drift: {bins.feature} has a stability index of {index:.2f}, above {PSI_LIMIT:g}")
     if "quality" in wanted:
@@ -43,14 +43,3 @@ def reasons(manifest: Manifest, answers: Answers, rows: Any, wanted: Sequence[st
                 f"{promised['high']:.3f}]"
             )
     return found
-
-
-def psi(bins: FeatureBins, values: Any) -> float:
-    """Population stability index of values against reference bins, ≥ 0; gaps count where training had some."""
-    counts = bins.count(values)
-    if not counts.sum():
-        return 0.0
-    seen = counts + 0.5
-    expected = np.array(bins.counts) + 0.5
-    a, e = seen / seen.sum(), expected / expected.sum()
-    return float(((a - e) * np.log(a / e)).sum())
