@@ -22,7 +22,7 @@ from pilotage_server.train.deploy.export import Export
 
 GOLDEN_TOLERANCE = 1e-5
 _GOLDEN_ROWS = 32
-_LIBRARIES = ("scikit-learn", "numpy", "skl2onnx", "onnx", "onnxruntime", "skops")
+_LIBRARIES = ("scikit-learn", "numpy", "onnx", "onnxruntime", "skops")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
