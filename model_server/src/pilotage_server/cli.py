@@ -2,116 +2,112 @@
 
 Exit codes: 0 ended as asked, 1 the bundle, a key or the data was refused, 2 usage or settings. The last line
 on stderr says why, and the same sentence goes to the container's termination message.
+
+Parsed by argparse, alone among our commands: the libraries the others use would cost every pod 14 MB and 0.2 s.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
-
-import typer
+from typing import Final, NoReturn
 
 from pilotage_server.logs import configure_logs
 from pilotage_server.podroot import pod_path
 
-TERMINATION_LOG = "/dev/termination-log"
-_LONGEST_MESSAGE = 4_096
+TERMINATION_LOG: Final = "/dev/termination-log"
+_LONGEST_MESSAGE: Final = 4_096
+_TEXTS: Final = {
+    "bundle": "Bundle folder, OCI layout, or LAYOUT@sha256:…",
+    "host": "Address to bind. [default: 127.0.0.1]",
+    "port": "Port of the data plane. [default: 8080]",
+    "admin-port": "Port of metrics and probes. [default: 8081]",
+    "grpc-port": "Port of the same over gRPC; none: off.",
+    "bundle-key-dir": "Folder with trusted *.pub keys.",
+    "feedback-key-dir": "Folder with feedback keys; none: no tokens.",
+    "drain-seconds": "Lame duck after SIGTERM. [default: 10]",
+    "threads": "Threads of ONNX Runtime. [default: 1]",
+    "payload-log": "Log requests with tokens: a file, a folder, an http(s) URL, or - for stdout.",
+}
+_SWITCHES: Final = {"explain": "Answer POST …/explain.", "allow-unsigned": "Serve unverified bundles."}
+_SERVE: Final = """Serve a bundle over the Open Inference Protocol V2.
 
-app = typer.Typer(
-    name="pilotage-server",
-    help="Serve one signed bundle of a classifier, and collect the labels that tell how good it is.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+Every option is also a variable PILOTAGE_SERVER_<OPTION>; so are MAX_BODY_BYTES, MAX_ROWS, MAX_QUEUE_ROWS,
+MAX_SERIES, BATCH_ROWS, CONNECTION_REQUESTS, CONNECTION_SECONDS, IDLE_SECONDS, FINISH_SECONDS,
+LAST_SCRAPE_SECONDS, PAYLOAD_SHARE, PAYLOAD_REDACT (columns) and PAYLOAD_MAX_BYTES."""
+_COLLECT: Final = "Collect labels of one model in one cluster, and count each once when it has matured."
 
 
-@app.command()
-def serve(
-    bundle: Annotated[str | None, typer.Option(help="Bundle folder, OCI layout, or LAYOUT@sha256:…")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to bind. [default: 127.0.0.1]")] = None,
-    port: Annotated[str | None, typer.Option(help="Port of the data plane. [default: 8080]")] = None,
-    admin_port: Annotated[str | None, typer.Option(help="Port of metrics and probes. [default: 8081]")] = None,
-    grpc_port: Annotated[str | None, typer.Option(help="Port of the same over gRPC; none: off.")] = None,
-    bundle_key_dir: Annotated[str | None, typer.Option(help="Folder with trusted *.pub keys.")] = None,
-    feedback_key_dir: Annotated[str | None, typer.Option(help="Folder with feedback keys; none: no tokens.")] = None,
-    drain_seconds: Annotated[str | None, typer.Option(help="Lame duck after SIGTERM. [default: 10]")] = None,
-    threads: Annotated[str | None, typer.Option(help="Threads of ONNX Runtime. [default: 1]")] = None,
-    payload_log: Annotated[
-        str | None, typer.Option(help="Log requests with tokens: a file, a folder, an http(s) URL, or - for stdout.")
-    ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Answer POST …/explain.")] = False,
-    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Serve unverified bundles.")] = False,
-) -> None:
-    """Serve a bundle over the Open Inference Protocol V2.
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line."""
+    told = _parser().parse_args(arguments)
+    configure_logs(readable=sys.stderr.isatty())
+    sys.exit(_serve(told) if told.command == "serve" else _collect(told))
 
-    Every option is also a variable PILOTAGE_SERVER_<OPTION>; so are MAX_BODY_BYTES, MAX_ROWS, MAX_QUEUE_ROWS,
-    MAX_SERIES, BATCH_ROWS, CONNECTION_REQUESTS, CONNECTION_SECONDS, IDLE_SECONDS, FINISH_SECONDS,
-    LAST_SCRAPE_SECONDS, PAYLOAD_SHARE, PAYLOAD_REDACT (columns) and PAYLOAD_MAX_BYTES.
-    """
+
+def _parser() -> argparse.ArgumentParser:
+    text = "Serve one signed bundle of a classifier, and collect the labels that tell how good it is."
+    parser = argparse.ArgumentParser(prog="pilotage-server", description=text, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|collect")
+    shown = argparse.RawDescriptionHelpFormatter
+    serve = commands.add_parser(
+        "serve", help=_SERVE.partition("\n")[0], description=_SERVE, formatter_class=shown, allow_abbrev=False
+    )
+    for name, text in _TEXTS.items():
+        serve.add_argument(f"--{name}", help=text)
+    for name, text in _SWITCHES.items():
+        serve.add_argument(f"--{name}", help=text, action="store_const", const="true")
+    collect = commands.add_parser("collect", help=_COLLECT, description=_COLLECT, allow_abbrev=False)
+    collect.add_argument("--config", type=Path, required=True, help="collector.json, as the operator writes it.")
+    collect.add_argument("--data", type=Path, required=True, help="Folder of the ledger.")
+    collect.add_argument("--key-dir", type=Path, required=True, help="Folder with feedback keys.")
+    collect.add_argument("--host", default="127.0.0.1", help="Address to bind. [default: 127.0.0.1]")
+    collect.add_argument("--port", type=int, default=8090, help="Port for server pods. [default: 8090]")
+    collect.add_argument("--admin-port", type=int, default=8091, help="Port of metrics and probes. [default: 8091]")
+    return parser
+
+
+def _serve(told: argparse.Namespace) -> int:
     # Imported here: `collect` needs neither NumPy's nor ONNX Runtime's start-up time.
     from pilotage_server.bundle import Refused
     from pilotage_server.feedback import KeysRefused
     from pilotage_server.serve import SettingsRefused, read_settings, run_server
 
-    configure_logs(readable=sys.stderr.isatty())
-    flags = {
-        "BUNDLE": bundle,
-        "HOST": host,
-        "PORT": port,
-        "ADMIN_PORT": admin_port,
-        "GRPC_PORT": grpc_port,
-        "BUNDLE_KEY_DIR": bundle_key_dir,
-        "FEEDBACK_KEY_DIR": feedback_key_dir,
-        "DRAIN_SECONDS": drain_seconds,
-        "THREADS": threads,
-        "PAYLOAD_LOG": payload_log,
-        "EXPLAIN": "true" if explain else None,
-        "ALLOW_UNSIGNED": "true" if allow_unsigned else None,
-    }
+    flags = {name.replace("-", "_").upper(): getattr(told, name.replace("-", "_")) for name in (*_TEXTS, *_SWITCHES)}
     try:
-        code = run_server(read_settings(flags, os.environ))
+        return run_server(read_settings(flags, os.environ))
     except SettingsRefused as refused:
-        _end(str(refused), code=2)
+        return _refused(refused, code=2)
     except (Refused, KeysRefused) as refused:
-        _end(str(refused), code=1)
-    raise typer.Exit(code)
+        return _refused(refused, code=1)
 
 
-@app.command()
-def collect(
-    config: Annotated[Path, typer.Option(help="collector.json, as the operator writes it.")],
-    data: Annotated[Path, typer.Option(help="Folder of the ledger.")],
-    key_dir: Annotated[Path, typer.Option(help="Folder with feedback keys.")],
-    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port for server pods.")] = 8090,
-    admin_port: Annotated[int, typer.Option(help="Port of metrics and probes.")] = 8091,
-) -> None:
-    """Collect labels of one model in one cluster, and count each once when it has matured."""
+def _collect(told: argparse.Namespace) -> int:
     from pilotage_server.feedback.collector import CollectorSettings, SettingsRefused, run_collector
 
-    configure_logs(readable=sys.stderr.isatty())
-    settings = CollectorSettings(config=config, data=data, key_dir=key_dir, host=host, port=port, admin_port=admin_port)
+    settings = CollectorSettings(
+        config=told.config,
+        data=told.data,
+        key_dir=told.key_dir,
+        host=told.host,
+        port=told.port,
+        admin_port=told.admin_port,
+    )
     try:
-        code = run_collector(settings)
+        return run_collector(settings)
     except SettingsRefused as refused:
-        _end(str(refused), code=1)
-    raise typer.Exit(code)
+        return _refused(refused, code=1)
 
 
-def _end(message: str, *, code: int) -> NoReturn:
+def _refused(why: Exception, *, code: int) -> int:
     """Say why on the last line of stderr and in the termination message, where there is one."""
-    log = pod_path(TERMINATION_LOG)
+    log, message = pod_path(TERMINATION_LOG), str(why)
     with contextlib.suppress(OSError):
         if log.is_file():
             log.write_text(message[:_LONGEST_MESSAGE], encoding="utf-8")
     print(f"pilotage-server: {message}", file=sys.stderr, flush=True)
-    raise typer.Exit(code)
-
-
-def main() -> None:
-    """Run the command line."""
-    app()
+    return code
