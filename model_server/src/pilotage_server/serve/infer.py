@@ -22,6 +22,7 @@ from pilotage_server.serve.body import Body
 from pilotage_server.serve.columns import Column, Place
 from pilotage_server.serve.errors import Reason, Rejected
 from pilotage_server.serve.model import ServedModel
+from pilotage_server.serve.plain import read_plain
 from pilotage_server.serve.settings import Limits
 from pilotage_server.serve.tensors import TEXTS, Tail, Tensor, parameters_of
 
@@ -86,6 +87,12 @@ _DEFAULTS: Final = {
     binary: tuple(Output(name=kind.value, kind=kind, binary=binary) for kind in (Kind.PREDICT, Kind.PREDICT_PROBA))
     for binary in (False, True)
 }
+_ALONE: Final = {
+    (name, binary): (Output(name=name, kind=kind, binary=binary),)
+    for name, kind in OUTPUT_NAMES.items()
+    for binary in (False, True)
+}
+"""One output under its name alone, what most clients ask for."""
 
 
 def read_infer(body: Body, signature: Signature) -> InferRequest:
@@ -124,6 +131,10 @@ def read_outputs(wanted: Any, *, binary: bool) -> tuple[Output, ...]:
         return _DEFAULTS[binary]
     if not isinstance(wanted, list):
         raise Rejected(Reason.OUTPUT, "outputs: is not a list")
+    if len(wanted) == 1 and isinstance(wanted[0], dict) and len(wanted[0]) == 1:
+        alone = _ALONE.get((str(wanted[0].get("name")), binary))
+        if alone is not None:
+            return alone
     found: dict[str, Output] = {}
     for i, output in enumerate(wanted):
         name = output.get("name") if isinstance(output, dict) else None
@@ -154,6 +165,10 @@ def read_tensors(inputs: list[Any], binary: bytes, signature: Signature) -> NDAr
         raise Rejected(
             Reason.FEATURE, f"inputs: {len(inputs)} tensors; send one matrix [n, {width}], or one per feature"
         )
+    if len(inputs) == 1 and not binary and not signature.columns:
+        plain = read_plain(inputs[0], width, signature.max_rows)
+        if plain is not None:
+            return plain
     tail = Tail(binary)
     tensors = [Tensor.read(item, i, tail) for i, item in enumerate(inputs)]
     tail.check_empty()
