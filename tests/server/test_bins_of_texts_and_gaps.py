@@ -53,7 +53,7 @@ def test_a_pod_counts_as_the_reference_was_counted(training: list[int | None], a
     rows = GateRows(model="m", revision="m-1", classes=("a", "b"), features=("x",), reference=found)
 
     for row in columns[1]:
-        rows.add(row, 0, 0.9)
+        rows.add(row[None], np.array([0]), np.array([0.9]))
 
     assert rows.feature_counts()[0].tolist() == found[0].count(columns[1][:, 0]).tolist()
     assert found[0].count(columns[0][:, 0]).tolist() == list(found[0].counts)

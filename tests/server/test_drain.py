@@ -86,7 +86,7 @@ async def test_no_request_is_lost_when_sigterm_meets_busy_connections(iris: Path
         assert all(tally.closed_by_announcement >= 2 for tally in tallies)
         answered = sum(tally.answered for tally in tallies)
         eventually(lambda: "server.drained" in "".join(server.lines))
-        names = f'code="200",model="iris",revision="{revision(server)}"'
+        names = f'code="200",model="iris",protocol="v2",revision="{revision(server)}"'
         assert server.metric(f"model_requests_total{{{names}}}") == answered
         assert await asyncio.to_thread(server.process.wait, 10) == 0
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pilotage_server.feedback import FeedbackEndpoint, Forwarder, KeyRing, Result, TokenSigner, Unreadable, open_token
 from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.items import Judge, Place
-from pilotage_server.feedback.token import Forged, Token, _encode
+from pilotage_server.feedback.token import Forged, Token, as_text
 from pilotage_server.feedback.wire import (
     Incomprehensible,
     read_announcement,
@@ -109,7 +109,7 @@ def test_a_token_signed_over_rubbish_is_unreadable_and_no_error(header, tail, ri
         bytes([2, 1]) + header + tail,
         struct.pack(">BBQ8sBH", 2, 1, NOW, b"n" * 8, header[0] if header else 0, len(tail)) + b"\x04pets\x03aws" + tail,
     ):
-        text = _encode(message + ring.signing.mac(message)[:16])
+        text = as_text(message + ring.signing.mac(message)[:16])
         try:
             found = open_token(text, ring)
         except Unreadable:

@@ -1,5 +1,7 @@
 """One row per request in the manifest's bins: counted exactly, in batches, from zero."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -67,8 +69,8 @@ def test_counts_are_those_of_a_histogram_however_they_were_batched(training, cou
     asked = rng.normal(size=(count, 4)) * 2
     confidence = rng.uniform(0.34, 1.0, count)
 
-    for row, p in zip(asked, confidence, strict=True):
-        rows.add(row, int(row[0] > 0), float(p))
+    for start, end in pairwise(sorted({0, *rng.integers(0, count, 20).tolist(), count})):
+        rows.add(asked[start:end], (asked[start:end, 0] > 0).astype(np.int64), confidence[start:end])
 
     read = scraped(rows)
     for bins in reference:
@@ -84,7 +86,7 @@ def test_counts_are_those_of_a_histogram_however_they_were_batched(training, cou
 
 def test_certainty_is_the_last_bucket_of_confidence():
     rows = gate_rows()
-    rows.add(np.zeros(2), 0, 1.0)
+    rows.add(np.zeros((1, 2)), np.array([0]), np.array([1.0]))
 
     assert total(scraped(rows), "model_confidence_bins_total", bucket="19") == 1
     assert len(CONFIDENCE_EDGES) == 19

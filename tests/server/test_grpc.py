@@ -116,7 +116,7 @@ def test_calls_are_counted_with_the_requests(client: triton.InferenceServerClien
     sample = next(
         line.rpartition(" ")[0]
         for line in server.request("GET", "/metrics", admin=True).body.splitlines()
-        if line.startswith('model_requests_total{code="200"')
+        if line.startswith('model_requests_total{code="200"') and 'protocol="grpc"' in line
     )
     before = server.metric(sample)
 

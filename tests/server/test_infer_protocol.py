@@ -265,8 +265,8 @@ def test_counts_rows_classes_and_refusals_under_the_operators_names(iris: Path, 
         assert before == 0
         assert server.metric(f"model_rows_total{{{names.format('')}}}") == 2
         assert server.metric(f"model_predictions_total{{{names.format(SETOSA)}}}") == 2
-        assert server.metric('model_requests_total{code="200",model="flowers",revision="flowers-1"}') == 1
-        assert server.metric('model_requests_total{code="400",model="flowers",revision="flowers-1"}') == 1
-        assert server.metric('model_requests_total{code="500",model="flowers",revision="flowers-1"}') == 0
+        assert server.metric('model_requests_total{code="200",model="flowers",protocol="v2",revision="flowers-1"}') == 1
+        assert server.metric('model_requests_total{code="400",model="flowers",protocol="v2",revision="flowers-1"}') == 1
+        assert server.metric('model_requests_total{code="500",model="flowers",protocol="v2",revision="flowers-1"}') == 0
         assert server.metric(f"model_rejected_total{{{names.format(SHAPE)}}}") == 1
         assert server.metric(f"model_ready{{{names.format('')}}}") == 1

@@ -73,7 +73,7 @@ def matured(collector_admin: int) -> dict[tuple[str, str], int]:
     connection.close()
     found = {}
     for line in text.splitlines():
-        if line.startswith("pilotage_matured_labels_total{") and not line.endswith(" 0.0"):
+        if line.startswith("pilotage_matured_labels_total{") and float(line.rpartition(" ")[2]):
             labels = dict(part.split("=") for part in line[line.index("{") + 1 : line.index("}")].split(","))
             found[labels["actual"].strip('"'), labels["predicted"].strip('"')] = int(float(line.rpartition(" ")[2]))
     return found

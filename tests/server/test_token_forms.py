@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pilotage_server.feedback import KeyRing, TokenSigner, Unreadable, open_token
 from pilotage_server.feedback.probabilities import LETTERS, encoder, is_readable, row_bytes, scores
-from pilotage_server.feedback.token import Forged, _encode, chosen_row, is_audited
+from pilotage_server.feedback.signing import is_audited
+from pilotage_server.feedback.token import Forged, as_text, chosen_row
 from pilotage_server.quality.buckets import MAX_LOSS_MICRO, MICRO, SCORE_BUCKETS, SCORE_EDGES, score_bucket
 from support.feedback import START_S, an_identity, key_dir, opened
 
@@ -159,7 +160,7 @@ def first_version(ring, predicted, rows_of_steps=()):
     message += bytes(predicted)
     if classes:
         message += bytes([classes]) + b"".join(bytes(row) for row in rows_of_steps)
-    return _encode(message + ring.signing.mac(message)[:16])
+    return as_text(message + ring.signing.mac(message)[:16])
 
 
 def test_tokens_of_the_first_version_still_verify(ring):
@@ -212,7 +213,7 @@ def test_no_altered_or_cut_byte_of_a_sealed_token_passes(ring):
     altered = [raw[:at] + bytes([raw[at] ^ bit]) + raw[at + 1 :] for at in range(len(raw)) for bit in (1, 128)]
     for wrong in (*altered, *(raw[:length] for length in range(len(raw))), raw + b"\0"):
         with contextlib.suppress(Unreadable):
-            assert isinstance(open_token(_encode(wrong), ring), Forged)
+            assert isinstance(open_token(as_text(wrong), ring), Forged)
 
 
 def test_another_clusters_sealed_token_names_the_cluster(ring, tmp_path):

@@ -230,7 +230,7 @@ def test_an_array_of_wide_integers_is_refused_rather_than_signed_byte_by_byte(ri
 
 
 def test_probabilities_of_another_shape_are_refused(ring):
-    with pytest.raises(ValueError, match=r"shape \(1, 2\); expected \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(1, 2\); expected \(n, 3\)"):
         TokenSigner(ring, an_identity()).sign([0], np.array([[0.5, 0.5]]), 0.0)
 
 

@@ -16,7 +16,8 @@ from pilotage_server.feedback.pod import Feedback, open_feedback
 from pilotage_server.feedback.registration import Registration
 from pilotage_server.feedback.results import Result
 from pilotage_server.feedback.settings import FeedbackRefused, FeedbackSettings
-from pilotage_server.feedback.token import TokenSigner, Unreadable, open_token
+from pilotage_server.feedback.signing import TokenSigner
+from pilotage_server.feedback.token import Unreadable, open_token
 
 __all__ = [
     "MAX_CLASSES",

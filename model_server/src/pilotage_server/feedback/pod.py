@@ -20,7 +20,7 @@ from pilotage_server.feedback.registration import Registration, keep_secrets_fre
 from pilotage_server.feedback.relay import Relay
 from pilotage_server.feedback.settings import FeedbackSettings
 from pilotage_server.feedback.shadow import ShadowPost
-from pilotage_server.feedback.token import TokenSigner
+from pilotage_server.feedback.signing import TokenSigner
 
 if TYPE_CHECKING:
     from pilotage_server.quality.rows import GateRows

@@ -37,6 +37,8 @@ _P: Final = tuple(math.exp(-step / _PER_NAT) for step in range(256))
 _LETTER_OF: Final = bytes(LETTERS[score_bucket(p)] for p in _P)
 _LOSS_OF: Final = tuple(loss_micro(step / _PER_NAT) for step in range(256))
 _U16: Final = struct.Struct(">H")
+_FEW: Final = 4
+"""Rows below which Python's floats are faster than seven calls to NumPy."""
 _dither: Final = random.random
 
 Encode = Callable[["NDArray[np.floating]"], bytes]
@@ -84,17 +86,24 @@ def scores(row: bytes, classes: int, given: int) -> Scores:
 
 
 def _encode_two(probabilities: "NDArray[np.floating]") -> bytes:
-    found = bytearray()
-    for first, second in probabilities.tolist():
-        odds = math.log(max(second, 1e-9)) - math.log(max(first, 1e-9))
-        step = int((odds + _SPAN) * _STEPS + _dither())
-        found += _U16.pack(min(max(step, 0), 65_535))
-    return bytes(found)
+    if len(probabilities) < _FEW:
+        return b"".join(_odds(first, second) for first, second in probabilities.tolist())
+    import numpy
+
+    logs = numpy.log(numpy.maximum(probabilities, 1e-9))
+    steps = (logs[:, 1] - logs[:, 0] + _SPAN) * _STEPS + numpy.random.random(len(logs))
+    found: bytes = numpy.clip(steps, 0, 65_535).astype(">u2").tobytes()
+    return found
+
+
+def _odds(first: float, second: float) -> bytes:
+    odds = math.log(max(second, 1e-9)) - math.log(max(first, 1e-9))
+    return _U16.pack(min(max(int((odds + _SPAN) * _STEPS + _dither()), 0), 65_535))
 
 
 def _encode_few(probabilities: "NDArray[np.floating]") -> bytes:
-    if len(probabilities) == 1:  # three times as fast as seven calls to NumPy
-        return bytes(map(_step, probabilities[0].tolist()))
+    if len(probabilities) < _FEW:
+        return bytes(_step(p) for row in probabilities.tolist() for p in row)
     import numpy
 
     scaled = numpy.maximum(probabilities, _LEAST)

@@ -18,20 +18,13 @@ Knows no HTTP, no label and no collector.
 import binascii
 import hashlib
 import hmac
-import os
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.keys import Key, KeyRing
-from pilotage_server.feedback.probabilities import MANY_CLASSES, encoder, row_bytes
-from pilotage_server.feedback.sealed import CLUSTER_AT, SEALED_VERSION, seal_message, unseal
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from pilotage_server.feedback.probabilities import MANY_CLASSES, row_bytes
+from pilotage_server.feedback.sealed import CLUSTER_AT, SEALED_VERSION, unseal
 
 VERSION: Final = 2
 OLD_VERSION: Final = 1
@@ -39,13 +32,11 @@ MAC_BYTES: Final = 16
 NONCE_BYTES: Final = 8
 REQUEST_BYTES: Final = 8
 MAX_ROWS: Final = 65_535
-MAX_PROBABILITY_BYTES: Final = 2_048
-"""Beyond, a token carries none: it would outgrow the answer it travels in."""
 FLAG_PROBABILITIES: Final = 1
 FLAG_AUDIT: Final = 2
 FLAG_REQUEST: Final = 4
 FLAG_SLICES: Final = 8
-_HEAD: Final = struct.Struct(">BBQ8sBH")
+HEAD: Final = struct.Struct(">BBQ8sBH")
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
@@ -97,97 +88,6 @@ def chosen_row(nonce: bytes, rows: int) -> int:
     return int.from_bytes(hashlib.sha256(b"gate row" + nonce).digest()[:8], "big") % rows
 
 
-def is_audited(nonce: bytes, rate: float) -> bool:
-    """Whether a request is picked for labelling: drawn by a hash of its nonce, with probability `rate`."""
-    if rate <= 0.0:
-        return False
-    return int.from_bytes(hashlib.sha256(b"audit" + nonce).digest()[:7], "big") < rate * 2.0**56
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A signed token, the row of the request that enters the gate, and whether its labels are asked for."""
-
-    token: str
-    gate_row: int
-    is_audited: bool
-
-
-class TokenSigner:
-    """Signs what one pod predicts: bound to its revision, its cluster and the key ring.
-
-    `audit_rate`: the share of requests picked for labelling. `sealed`: clients cannot read tokens. Not thread-safe:
-    nonces are drawn from one buffer. About 2 µs a token, 3 µs more with ten probabilities.
-    """
-
-    def __init__(self, ring: KeyRing, identity: Identity, *, audit_rate: float = 0.0, sealed: bool = False) -> None:
-        revision, cluster = identity.revision.encode("ascii"), identity.cluster.encode("ascii")
-        self._ring = ring
-        self._classes = len(identity.classes)
-        self._cluster = bytes([len(cluster)]) + cluster
-        self._origin = bytes([len(revision)]) + revision + self._cluster
-        self._sealed = sealed
-        self._encode = encoder(self._classes)
-        self._most_rows = MAX_PROBABILITY_BYTES // row_bytes(self._classes)
-        self._audit_rate = audit_rate
-        self._entropy = b""
-        self._at = 0
-
-    def sign(self, predicted: Sequence[int], probabilities: "NDArray[np.floating] | None", now: float) -> str:
-        """The token of one request; see `issue`."""
-        return self.issue(predicted, probabilities, now).token
-
-    def issue(
-        self,
-        predicted: Sequence[int],
-        probabilities: "NDArray[np.floating] | None",
-        now: float,
-        *,
-        request: bytes = b"",
-        slices: bytes = b"",
-    ) -> Issued:
-        """Sign one request.
-
-        `predicted`: one class index per row, 1 to 65,535 rows. `probabilities`: array [rows, classes], each in [0, 1],
-        or None. `now`: unix time in s. `request`: its id where a shadow answers too, 8 bytes. `slices`: codes of what
-        the client declared. Raises ValueError when rows or an index are out of range.
-        """
-        rows = bytes(predicted)
-        if not 1 <= len(rows) <= MAX_ROWS:
-            raise ValueError(f"predicted: {len(rows)} rows; a token holds 1 to {MAX_ROWS}")
-        if len(rows) != len(predicted):  # bytes() of an array of wide integers is its memory
-            raise ValueError("predicted: give a list of ints, not an array")
-        if max(rows) >= self._classes:
-            raise ValueError(f"predicted: class index {max(rows)}; the model has {self._classes} classes")
-        nonce = self._nonce()
-        audited = is_audited(nonce, self._audit_rate)
-        flags, tail = (FLAG_AUDIT if audited else 0), rows
-        if probabilities is not None and len(probabilities) <= self._most_rows:
-            flags |= FLAG_PROBABILITIES
-            tail = rows + self._encoded(probabilities, len(rows))
-        if slices:
-            flags |= FLAG_SLICES
-            tail = bytes([len(slices)]) + slices + tail
-        if request:
-            flags |= FLAG_REQUEST
-            tail = request + tail
-        key = self._ring.signing
-        message = _HEAD.pack(VERSION, key.kid, int(now * 1000), nonce, flags, len(rows)) + self._origin + tail
-        token = seal_message(message, self._cluster, key) if self._sealed else message + key.mac(message)[:MAC_BYTES]
-        return Issued(_encode(token), chosen_row(nonce, len(rows)), audited)
-
-    def _nonce(self) -> bytes:
-        if self._at >= len(self._entropy):
-            self._entropy, self._at = os.urandom(NONCE_BYTES * 512), 0  # one call to the kernel for 512 requests
-        start, self._at = self._at, self._at + NONCE_BYTES
-        return self._entropy[start : self._at]
-
-    def _encoded(self, probabilities: "NDArray[np.floating]", rows: int) -> bytes:
-        if probabilities.shape != (rows, self._classes):
-            raise ValueError(f"probabilities: shape {probabilities.shape}; expected ({rows}, {self._classes})")
-        return bytes([self._classes]) + self._encode(probabilities)
-
-
 def open_token(text: str, ring: KeyRing) -> Token | Forged:
     """The token with its signature proven, or `Forged`. Raises `Unreadable`. About 3 µs for one row."""
     raw = _decode(text)
@@ -196,7 +96,7 @@ def open_token(text: str, ring: KeyRing) -> Token | Forged:
     version, kid = raw[0], raw[1]
     if version not in (VERSION, OLD_VERSION):
         raise Unreadable(f"token version {version}; this server reads versions {OLD_VERSION} to {SEALED_VERSION}")
-    _, at = _name(raw, _HEAD.size)
+    _, at = _name(raw, HEAD.size)
     cluster, _ = _name(raw, at)
     key = ring.get(kid)
     if key is None or not _proven(raw, key):
@@ -216,8 +116,8 @@ def _open_sealed(raw: bytes, ring: KeyRing) -> Token | Forged:
 def _read(message: bytes) -> Token:
     """A proven message. Raises `Unreadable`."""
     try:
-        version, _, issued_ms, nonce, flags, rows = _HEAD.unpack_from(message)
-        revision, at = _name(message, _HEAD.size, 0)
+        version, _, issued_ms, nonce, flags, rows = HEAD.unpack_from(message)
+        revision, at = _name(message, HEAD.size, 0)
         cluster, at = _name(message, at, 0)
         contents = _contents(message, at, rows, flags, version)
     except (struct.error, IndexError):
@@ -270,7 +170,8 @@ def _name(raw: bytes, at: int, behind: int = MAC_BYTES) -> tuple[str, int]:
     return name.decode("ascii"), end
 
 
-def _encode(raw: bytes) -> str:
+def as_text(raw: bytes) -> str:
+    """Base64url without padding."""
     return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE).rstrip(b"=").decode("ascii")
 
 
@@ -280,8 +181,8 @@ def _decode(text: str) -> bytes:
     except ValueError as error:
         raise Unreadable("not base64url") from error
     # The decoder skips foreign characters and ignores spare bits: one token must have one spelling.
-    if _encode(raw) != text:
+    if as_text(raw) != text:
         raise Unreadable("not base64url as this server writes it; send the token unchanged")
-    if len(raw) < _HEAD.size + MAC_BYTES + 2:
+    if len(raw) < HEAD.size + MAC_BYTES + 2:
         raise Unreadable("token cut short")
     return raw

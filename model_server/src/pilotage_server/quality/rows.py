@@ -1,6 +1,6 @@
 """The counters of gate rows in a server pod: one row per request, the one whose label would enter the gate.
 
-A request costs one append; counting happens 128 rows at a time with NumPy, and at every scrape, so that each scrape
+A batch costs one append; counting happens 128 rows at a time with NumPy, and at every scrape, so that each scrape
 shows all requests answered before it. Every series exists at zero from the start. Knows no HTTP and no token.
 """
 
@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pilotage_server.quality.buckets import CONFIDENCE_BUCKETS, CONFIDENCE_EDGES
-from pilotage_server.quality.reference import MAX_BINS, MAX_FEATURES, FeatureBins
+from pilotage_server.quality.reference import GAPS, MAX_BINS, MAX_FEATURES, FeatureBins
 
 _AT_ONCE: Final = 128
 _SURE: Final = 1.0 - 1e-12  # keeps log-odds finite
@@ -44,36 +44,42 @@ class GateRows(Collector):
         self._edges = np.full((len(self._bins), MAX_BINS - 1), np.inf)
         for index, bins in enumerate(self._bins):
             self._edges[index, : len(bins.edges)] = bins.edges
+        # Where training had no gap, there is no bin for one.
+        self._have_gaps = np.array([bins.edges[0] == GAPS for bins in self._bins], dtype=bool)
         self._offsets = np.arange(len(self._bins)) * MAX_BINS
         self._names = (model, revision)
         self._classes = tuple(classes)
         self._predicted = np.zeros(len(self._classes), dtype=np.int64)
         self._confidence = np.zeros(CONFIDENCE_BUCKETS, dtype=np.int64)
         self._features = np.zeros(len(self._bins) * MAX_BINS, dtype=np.int64)
-        self._waiting: list[tuple[NDArray[np.float64], int, float]] = []
+        self._waiting: list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]] = []
+        self._rows_waiting = 0
         self._lock = threading.Lock()  # scrapes are rendered on another thread
 
-    def add(self, row: NDArray[np.float64], predicted: int, confidence: float) -> None:
-        """Count one request: the input row [F], its class index, its largest probability. About 0.7 µs."""
+    def add(self, rows: NDArray[np.float64], predicted: NDArray[np.int64], confidences: NDArray[np.float64]) -> None:
+        """Count requests by their gate rows: inputs [n, F], class indices [n], largest probabilities [n]."""
         with self._lock:
-            # A copy of what is counted: a view would keep the whole request alive.
-            self._waiting.append((row.take(self._columns), predicted, confidence))
-            if len(self._waiting) >= _AT_ONCE:
+            # A copy of what is counted: a view would keep the whole batch alive.
+            self._waiting.append((rows.take(self._columns, axis=1), predicted, confidences))
+            self._rows_waiting += len(rows)
+            if self._rows_waiting >= _AT_ONCE:
                 self._count()
 
     def _count(self) -> None:
         """Move what waits into the arrays. The lock is held."""
         if not self._waiting:
             return
-        rows, predicted, confidence = zip(*self._waiting, strict=True)
+        rows, predicted, confidences = map(np.concatenate, zip(*self._waiting, strict=True))
         self._waiting.clear()
+        self._rows_waiting = 0
         self._predicted += np.bincount(predicted, minlength=len(self._predicted))
-        p = np.minimum(confidence, _SURE)
+        p = np.minimum(confidences, _SURE)
         buckets = np.searchsorted(CONFIDENCE_EDGES, np.log(p) - np.log1p(-p), side="right")
         self._confidence += np.bincount(buckets, minlength=CONFIDENCE_BUCKETS)
         if len(self._bins):
-            bins = (np.stack(rows)[:, :, None] >= self._edges).sum(axis=2) + self._offsets
-            self._features += np.bincount(bins.reshape(-1), minlength=len(self._features))
+            bins = (rows[:, :, None] >= self._edges).sum(axis=2) + self._offsets
+            known = ~np.isnan(rows) | self._have_gaps
+            self._features += np.bincount(bins[known], minlength=len(self._features))
 
     @property
     def bins(self) -> tuple[FeatureBins, ...]:

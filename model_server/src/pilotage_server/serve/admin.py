@@ -12,10 +12,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from pilotage_server.serve.answers import error_body
 from pilotage_server.serve.body import Receive
 from pilotage_server.serve.lifecycle import Lifecycle, Phase
-from pilotage_server.serve.pages import Reply, live, ready
+from pilotage_server.serve.pages import live, ready
+from pilotage_server.serve.replies import Reply, error_body
 
 Send = Callable[[Any], Awaitable[None]]
 

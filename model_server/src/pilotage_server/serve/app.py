@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from pilotage_server.feedback import Asked, Feedback
 from pilotage_server.feedback.items import MAX_BODY_BYTES as MAX_FEEDBACK_BYTES
-from pilotage_server.serve.answers import JSON, InferWriter
-from pilotage_server.serve.body import Body, Headers, Receive, read_body, read_framing, unpack
+from pilotage_server.serve.answers import InferWriter
+from pilotage_server.serve.body import Body, Receive, read_body, read_framing, unpack
+from pilotage_server.serve.direct import DirectInfer
 from pilotage_server.serve.errors import Rejected
 from pilotage_server.serve.explain import Explainer
 from pilotage_server.serve.infer import Signature, read_infer
 from pilotage_server.serve.inference import Answered, Inference
 from pilotage_server.serve.lifecycle import Lifecycle
-from pilotage_server.serve.metrics import ServerMetrics
+from pilotage_server.serve.metrics import ServerMetrics, Spoken
 from pilotage_server.serve.model import ServedModel
-from pilotage_server.serve.pages import Pages, Reply, failure
+from pilotage_server.serve.pages import Pages
 from pilotage_server.serve.protocol import CLOSE, CYCLE
+from pilotage_server.serve.replies import JSON, Framer, Headers, Reply, failure, fault, refusal
 from pilotage_server.serve.settings import Limits
 from pilotage_server.serve.v1 import read_v1, write_v1
 
@@ -34,8 +36,6 @@ _log = structlog.get_logger(__name__)
 Send = Callable[[Any], Awaitable[None]]
 Handle = Callable[[Any, Receive], Awaitable[Reply]]
 Answer = Callable[[Body, float | None], Awaitable[tuple[Headers, bytes]]]
-
-_RETRY: Final = ((b"retry-after", b"1"),)
 
 
 class DataApp:
@@ -64,12 +64,23 @@ class DataApp:
         self._model = model
         self._writer = InferWriter(model)
         self._pages = Pages(model, lifecycle)
-        self._revision = (b"x-pilotage-revision", model.revision.encode("latin-1", "replace"))
+        self._framer = Framer(model.revision)
         base = f"/v2/models/{model.name}"
         self._quality_path = f"{base}/quality"
+        infer_paths = (f"{base}/infer", f"{base}/versions/{model.revision}/infer")
+        self.direct = DirectInfer(
+            frozenset(path.encode() for path in infer_paths),
+            self._signature,
+            inference,
+            self._writer,
+            metrics,
+            lifecycle,
+            self._framer,
+            most_bytes=limits.body_bytes,
+        )
+        """The same infer requests for a listener that has read them whole."""
         self._posts: dict[str, Handle] = {
-            f"{base}/infer": self._infer,
-            f"{base}/versions/{model.revision}/infer": self._infer,
+            **dict.fromkeys(infer_paths, self._infer),
             f"/v1/models/{model.name}:predict": self._predict_v1,
             f"{base}/feedback": self._take_feedback,
             f"{base}/explain": self._explain,
@@ -85,12 +96,9 @@ class DataApp:
             reply = await self._tell_quality()
         else:
             reply = self._pages.answer(scope["method"], path)
-        status, headers, body = reply
-        sent = [*headers, self._revision, (b"content-length", b"%d" % len(body))]
-        if scope.get(CLOSE) or self._lifecycle.is_draining:
-            sent.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": sent})
-        await send({"type": "http.response.body", "body": body})
+        headers = self._framer.headers(reply, closes=bool(scope.get(CLOSE)) or self._lifecycle.is_draining)
+        await send({"type": "http.response.start", "status": reply[0], "headers": headers})
+        await send({"type": "http.response.body", "body": reply[2]})
 
     async def _post(self, scope: Any, receive: Receive, handle: Handle) -> Reply:
         if scope["method"] != "POST":
@@ -101,13 +109,13 @@ class DataApp:
             return await handle(scope, receive)
         except Exception as error:  # the last resort: whatever it is, it is ours, and one request's
             _log.exception("request.failed", path=scope["path"])
-            return failure(500, f"the server failed on this request ({type(error).__name__}); its log says more")
+            return fault(error)
 
     async def _infer(self, scope: Any, receive: Receive) -> Reply:
-        return await self._counted(scope, receive, self._answer_v2)
+        return await self._counted(scope, receive, Spoken.V2, self._answer_v2)
 
     async def _predict_v1(self, scope: Any, receive: Receive) -> Reply:
-        return await self._counted(scope, receive, self._answer_v1)
+        return await self._counted(scope, receive, Spoken.V1, self._answer_v1)
 
     async def _answer_v2(self, body: Body, deadline_s: float | None) -> tuple[Headers, bytes]:
         request = read_infer(body, self._signature)
@@ -118,7 +126,7 @@ class DataApp:
         answered: Answered = await self._inference.run(read_v1(body, self._signature), deadline_s)
         return JSON, write_v1(self._model, answered)
 
-    async def _counted(self, scope: Any, receive: Receive, answer: Answer) -> Reply:
+    async def _counted(self, scope: Any, receive: Receive, spoken: Spoken, answer: Answer) -> Reply:
         """Answer one inference request and count it by status, whatever becomes of it."""
         started, status = time.perf_counter(), 500
         try:
@@ -131,9 +139,9 @@ class DataApp:
         except Rejected as rejected:
             status = rejected.status
             self._metrics.observe_rejected(rejected.reason)
-            return failure(status, str(rejected), *(_RETRY if status == 503 else ()))
+            return refusal(rejected)
         finally:
-            self._metrics.observe_request(status, time.perf_counter() - started)
+            self._metrics.observe_request(spoken, status, time.perf_counter() - started)
 
     async def _explain(self, scope: Any, receive: Receive) -> Reply:
         if self._explainer is None:
@@ -143,7 +151,7 @@ class DataApp:
             body = unpack(await read_body(receive, self._body_bytes), framing, self._body_bytes)
             return 200, JSON, await self._explainer.answer(read_infer(body, self._signature))
         except Rejected as rejected:
-            return failure(rejected.status, str(rejected), *(_RETRY if rejected.status == 503 else ()))
+            return refusal(rejected)
 
     async def _take_feedback(self, scope: Any, receive: Receive) -> Reply:
         if self._feedback is None:
@@ -152,7 +160,7 @@ class DataApp:
             framing = read_framing(scope["headers"])
             body = unpack(await read_body(receive, MAX_FEEDBACK_BYTES), framing, MAX_FEEDBACK_BYTES)
         except Rejected as rejected:
-            return failure(rejected.status, str(rejected))
+            return refusal(rejected)
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         return await self._feedback.endpoint.handle(body.json, authorization)
 

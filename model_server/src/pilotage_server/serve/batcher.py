@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,48 +28,77 @@ INLINE_S: Final = 300e-6
 _SMOOTHING: Final = 0.2
 
 Predict = Callable[[NDArray[np.float64]], Predictions]
-Observe = Callable[[Predictions, float], None]
+
+
+class Job(Protocol):
+    """Checked rows [n, F] of one request that somebody waits for."""
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """What to predict."""
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nobody waits any more."""
+
+    def fail(self, error: Exception) -> None:
+        """Take what prediction raised. Raises nothing."""
+
+
+J = TypeVar("J", bound=Job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Member:
-    rows: NDArray[np.float64]
-    answer: asyncio.Future[Predictions]
-
-
-class Batcher:
-    """Predicts for many requests at once.
-
-    `observe` is told every successful prediction and the seconds it took.
+class Batch(Generic[J]):
+    """Jobs that were predicted together: their rows [n, F] one below the other, what was predicted for these, and the
+    seconds it took.
     """
 
-    def __init__(self, predict: Predict, observe: Observe, *, batch_rows: int, queue_rows: int) -> None:
+    jobs: Sequence[J]
+    rows: NDArray[np.float64]
+    predictions: Predictions
+    seconds: float
+
+    def only(self, wanted: Sequence[bool]) -> Batch[J]:
+        """Give the same without the jobs that are not wanted."""
+        kept = np.repeat(wanted, [len(job.rows) for job in self.jobs])
+        found = Predictions(
+            predicted=self.predictions.predicted[kept], probabilities=self.predictions.probabilities[kept]
+        )
+        jobs = [job for job, keep in zip(self.jobs, wanted, strict=True) if keep]
+        return Batch(jobs=jobs, rows=self.rows[kept], predictions=found, seconds=self.seconds)
+
+
+class Batcher(Generic[J]):
+    """Predicts for many requests at once.
+
+    `finish` gets every batch that was predicted, on the event loop, and answers its jobs.
+    """
+
+    def __init__(
+        self, predict: Predict, finish: Callable[[Batch[J]], None], *, batch_rows: int, queue_rows: int
+    ) -> None:
         self._predict = predict
-        self._observe = observe
+        self._finish = finish
         self._batch_rows = batch_rows
         self._queue_rows = queue_rows
-        self._queue: deque[_Member] = deque()
+        self._queue: deque[J] = deque()
         self._costs: dict[int, float] = {}
         self._scheduled = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
         self.waiting_rows = 0
 
-    def submit(self, rows: NDArray[np.float64]) -> asyncio.Future[Predictions]:
-        """Queue checked rows [n, F]. Raises `Rejected` on overload.
-
-        The future may carry what prediction raised.
-        """
-        if self.waiting_rows and self.waiting_rows + len(rows) > self._queue_rows:
+    def submit(self, job: J) -> None:
+        """Queue a job; it is finished, or fails, in a later turn of the event loop. Raises `Rejected` on overload."""
+        count = len(job.rows)
+        if self.waiting_rows and self.waiting_rows + count > self._queue_rows:
             message = f"{self.waiting_rows} rows are waiting, more than fit; try again, or scale the model out"
             raise Rejected(Reason.SHED, message, status=503)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Predictions] = loop.create_future()
-        self._queue.append(_Member(rows=rows, answer=answer))
-        self.waiting_rows += len(rows)
+        self._queue.append(job)
+        self.waiting_rows += count
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._run)
-        return answer
+            asyncio.get_running_loop().call_soon(self._run)
 
     def close(self) -> None:
         """Give the thread back; call it when nothing is open any more."""
@@ -77,20 +106,19 @@ class Batcher:
 
     def _run(self) -> None:
         """Predict one batch and see to the next; at most one is under way."""
-        members = self._take()
-        if not members:
+        jobs = self._take()
+        if not jobs:
             self._scheduled = False
             return
-        rows = sum(len(member.rows) for member in members)
-        loop = asyncio.get_running_loop()
-        if self._expected_s(rows) <= INLINE_S:
-            self._settle(members, _outcomes(self._predict, members))
+        count = sum(len(job.rows) for job in jobs)
+        if self._expected_s(count) <= INLINE_S:
+            self._settle(count, _outcome(self._predict, jobs))
         else:
-            work = loop.run_in_executor(self._thread, _outcomes, self._predict, members)
-            work.add_done_callback(lambda done: self._settle(members, done.result()))
+            work = asyncio.get_running_loop().run_in_executor(self._thread, _outcome, self._predict, jobs)
+            work.add_done_callback(lambda done: self._settle(count, done.result()))
 
     def _expected_s(self, rows: int) -> float:
-        """What a batch should take: a moving average of batches of its size, by powers of two, else of smaller ones.
+        """CPU a batch should take: a moving average of batches of its size, by powers of two, else of smaller ones.
 
         Not rows times a cost per row: most of a small batch is the call itself.
         """
@@ -99,87 +127,69 @@ class Batcher:
                 return self._costs[size]
         return 0.0
 
-    def _take(self) -> list[_Member]:
-        """Take what fits into one batch. Members whose client has gone, or stopped waiting, are dropped unpredicted."""
-        members: list[_Member] = []
+    def _take(self) -> list[J]:
+        """Take what fits into one batch. Jobs nobody waits for any more are dropped unpredicted."""
+        jobs: list[J] = []
         rows = 0
         while self._queue:
             count = len(self._queue[0].rows)
-            if members and rows + count > self._batch_rows:
+            if jobs and rows + count > self._batch_rows:
                 break
-            member = self._queue.popleft()
-            if member.answer.done():
+            job = self._queue.popleft()
+            if job.is_over:
                 self.waiting_rows -= count
                 continue
             rows += count
-            members.append(member)
-        return members
+            jobs.append(job)
+        return jobs
 
-    def _settle(self, members: Sequence[_Member], outcomes: _Outcomes) -> None:
-        rows = sum(len(member.rows) for member in members)
-        self.waiting_rows -= rows
-        before = self._costs.get(rows.bit_length(), 0.0)
-        self._costs[rows.bit_length()] = before + (outcomes.seconds - before) * _SMOOTHING
-        for predictions in outcomes.good:
-            self._observe(predictions, outcomes.seconds)
-        for member, result in zip(members, outcomes.each, strict=True):
-            if member.answer.done():
-                continue
-            if isinstance(result, Predictions):
-                member.answer.set_result(result)
-            else:
-                member.answer.set_exception(result)
+    def _settle(self, count: int, outcome: _Outcome[J]) -> None:
+        self.waiting_rows -= count
+        before = self._costs.get(count.bit_length(), 0.0)
+        self._costs[count.bit_length()] = before + (outcome.cpu_s - before) * _SMOOTHING
+        for batch in outcome.batches:
+            self._finish(batch)
+        for job, error in outcome.failed:
+            job.fail(error)
         self._scheduled = bool(self._queue)
         if self._scheduled:
             asyncio.get_running_loop().call_soon(self._run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcomes:
-    """One result per member; what was good, in as few pieces as it was predicted in; the seconds it took."""
+class _Outcome(Generic[J]):
+    """What was predicted, in as few batches as could be; who failed; the seconds of CPU it took in all."""
 
-    each: Sequence[Predictions | Exception]
-    good: Sequence[Predictions]
-    seconds: float
+    batches: Sequence[Batch[J]]
+    failed: Sequence[tuple[J, Exception]]
+    cpu_s: float
 
 
-def _outcomes(predict: Predict, members: Sequence[_Member]) -> _Outcomes:
-    """Predict a batch, and member by member if that fails. Raises nothing: runs on either thread."""
+def _outcome(predict: Predict, jobs: Sequence[J]) -> _Outcome[J]:
+    """Predict jobs together, and one by one if that fails. Raises nothing: runs on either thread."""
+    # Not the clock on the wall: a batch that waited for the interpreter, or for its turn on the CPU, is no slow one.
+    started = time.thread_time()
+    batches: list[Batch[J]] = []
+    failed: list[tuple[J, Exception]] = []
+    try:
+        batches.append(_predicted(predict, jobs))
+    except Exception:  # whoever caused it is found by running the jobs singly
+        for job in jobs:
+            try:
+                batches.append(_predicted(predict, [job]))
+            except Exception as error:  # handed to the job, not lost
+                failed.append((job, error))
+    return _Outcome(batches=batches, failed=failed, cpu_s=time.thread_time() - started)
+
+
+def _predicted(predict: Predict, jobs: Sequence[J]) -> Batch[J]:
     started = time.perf_counter()
-    each: list[Predictions | Exception]
-    if len(members) == 1:
-        alone = _alone(predict, members[0])
-        each = [alone]
-        good = [alone] if isinstance(alone, Predictions) else []
-    else:
-        together = _together(predict, members)
-        if together is not None:
-            ends = np.cumsum([len(member.rows) for member in members]).tolist()
-            each = [together.part(start, end) for start, end in zip([0, *ends], ends, strict=False)]
-            good = [together]
-        else:
-            each = [_alone(predict, member) for member in members]
-            good = [result for result in each if isinstance(result, Predictions)]
-    return _Outcomes(each=each, good=good, seconds=time.perf_counter() - started)
-
-
-def _together(predict: Predict, members: Sequence[_Member]) -> Predictions | None:
-    try:
-        found = predict(np.concatenate([member.rows for member in members]))
-    except Exception:  # whoever caused it is found by running the members singly
-        return None
-    return found if found.is_finite else None
-
-
-def _alone(predict: Predict, member: _Member) -> Predictions | Exception:
-    try:
-        found = predict(member.rows)
-    except Exception as error:  # handed to the member's future, not lost
-        return error
+    rows = jobs[0].rows if len(jobs) == 1 else np.concatenate([job.rows for job in jobs])
+    found = predict(rows)
     if not found.is_finite:
-        return Rejected(
+        raise Rejected(
             Reason.RANGE,
             "inputs: the model has no finite probability for these values; "
             "they are far outside the ranges it was trained on",
         )
-    return found
+    return Batch(jobs=jobs, rows=rows, predictions=found, seconds=time.perf_counter() - started)

@@ -6,12 +6,18 @@ bounded by the manifest. Labels arriving later are counted by the collector, not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from itertools import product
 from typing import Final
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+from pilotage_server.serve.counting import Distribution, Tally
 from pilotage_server.serve.errors import Reason
 from pilotage_server.serve.model import Predictions, ServedModel
 from pilotage_server.serve.settings import SettingsRefused
@@ -21,77 +27,102 @@ _DURATIONS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 _BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
-class ServerMetrics:
-    """The metrics of one served model; updating them costs a few microseconds a batch."""
+class Spoken(StrEnum):
+    """The protocol an infer request came in."""
+
+    V2 = "v2"
+    V1 = "v1"
+    GRPC = "grpc"
+
+
+class ServerMetrics(Collector):
+    """The metrics of one served model: a few additions a request, a few calls to NumPy a batch."""
 
     def __init__(self, model: ServedModel, waiting_rows: Callable[[], int]) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        names, values = ("model", "revision"), (model.name, model.revision)
-        requests = Counter("model_requests", "Infer requests by HTTP status.", (*names, "code"), registry=self.registry)
-        rejected = Counter(
-            "model_rejected", "Infer requests not predicted, by reason.", (*names, "reason"), registry=self.registry
+        manifest = model.bundle.manifest
+        fixed = {"model": model.name, "revision": model.revision}
+        self._requests = Tally(
+            "model_requests",
+            "Infer requests by protocol and HTTP status.",
+            fixed,
+            ("protocol", "code"),
+            product(Spoken, map(str, CODES)),
         )
-        predictions = Counter(
-            "model_predictions", "Rows by predicted class.", (*names, "predicted"), registry=self.registry
+        self._rejected = Tally(
+            "model_rejected", "Infer requests not predicted, by reason.", fixed, ("reason",), ((one,) for one in Reason)
         )
-        self._requests = {code: requests.labels(*values, str(code)) for code in CODES}
-        self._rejected = {reason: rejected.labels(*values, reason.value) for reason in Reason}
-        self._predictions = [predictions.labels(*values, label) for label in model.bundle.manifest.classes]
-        self._rows = Counter("model_rows", "Rows predicted.", names, registry=self.registry).labels(*values)
-        self._durations = Histogram(
+        self._predictions = Tally(
+            "model_predictions", "Rows by predicted class.", fixed, ("predicted",), ((one,) for one in manifest.classes)
+        )
+        self._rows = Tally("model_rows", "Rows predicted.", fixed, (), [()])
+        gaps = [(i, feature.name) for i, feature in enumerate(manifest.features) if feature.missing]
+        self._missing = Tally(
+            "model_feature_missing",
+            "Rows without a value of a feature that may be missing.",
+            fixed,
+            ("feature",),
+            ((name,) for _, name in gaps),
+        )
+        self._gaps = [column for column, _ in gaps]
+        self._durations = Distribution(
             "model_request_duration_seconds",
             "Infer requests, from the last byte of the body to the first of the answer.",
-            names,
-            buckets=_DURATIONS,
-            registry=self.registry,
-        ).labels(*values)
-        self._inference = Histogram(
-            "model_inference_duration_seconds", "Batches.", names, buckets=_DURATIONS, registry=self.registry
-        ).labels(*values)
-        self._batches = Histogram(
-            "model_batch_rows", "Rows per batch.", names, buckets=_BATCHES, registry=self.registry
-        ).labels(*values)
-        Gauge("model_queue_rows", "Rows waiting for prediction.", names, registry=self.registry).labels(
-            *values
-        ).set_function(waiting_rows)
-        self.ready = Gauge("model_ready", "1 while new connections are welcome.", names, registry=self.registry).labels(
-            *values
+            fixed,
+            _DURATIONS,
         )
-        self._describe(model)
+        self._inference = Distribution("model_inference_duration_seconds", "Batches.", fixed, _DURATIONS)
+        self._batches = Distribution("model_batch_rows", "Rows per batch.", fixed, _BATCHES)
+        self._codes = {code: str(code) for code in CODES}
+        self._counted = (
+            self._requests,
+            self._rejected,
+            self._predictions,
+            self._rows,
+            self._missing,
+            self._durations,
+            self._inference,
+            self._batches,
+        )
+        self.registry.register(self)
+        self.ready = self._gauge("model_ready", "1 while new connections are welcome.", fixed)
+        self._gauge("model_queue_rows", "Rows waiting for prediction.", fixed).set_function(waiting_rows)
+        described = {"version": manifest.version, "digest": f"sha256:{model.bundle.digest}"}
+        described["backend"] = str(manifest.backend)
+        self._gauge("model_info", "The bundle that is served.", {**fixed, **described}).set(1)
         ProcessCollector(registry=self.registry)
 
-    def _describe(self, model: ServedModel) -> None:
-        manifest = model.bundle.manifest
-        Gauge(
-            "model_info",
-            "The bundle that is served.",
-            ("model", "revision", "version", "digest", "backend"),
-            registry=self.registry,
-        ).labels(
-            model.name, model.revision, manifest.version, f"sha256:{model.bundle.digest}", str(manifest.backend)
-        ).set(1)
+    def _gauge(self, name: str, text: str, labels: dict[str, str]) -> Gauge:
+        return Gauge(name, text, tuple(labels), registry=self.registry).labels(*labels.values())
 
-    def observe_predictions(self, predictions: Predictions, seconds: float) -> None:
-        """Count one batch that was predicted."""
-        rows = len(predictions.predicted)
-        self._rows.inc(rows)
-        self._inference.observe(seconds)
-        self._batches.observe(rows)
-        if rows == 1:
-            self._predictions[int(predictions.predicted[0])].inc()
-            return
-        counts = np.bincount(predictions.predicted, minlength=len(self._predictions))
-        for index in np.flatnonzero(counts).tolist():
-            self._predictions[index].inc(int(counts[index]))
+    def collect(self) -> Iterable[Metric]:
+        """All that is counted here."""
+        return [counted.family() for counted in self._counted]
 
-    def observe_request(self, code: int, seconds: float) -> None:
+    def observe_predictions(self, rows: NDArray[np.float64], predictions: Predictions, seconds: float) -> None:
+        """Count one batch that was predicted: rows [n, F] and what became of them."""
+        count = len(rows)
+        self._rows.counts[()] += count
+        self._inference.add(seconds)
+        self._batches.add(count)
+        counts = self._predictions.counts
+        for label, added in zip(
+            counts, np.bincount(predictions.predicted, minlength=len(counts)).tolist(), strict=True
+        ):
+            counts[label] += added
+        if self._gaps:
+            missing = np.isnan(rows[:, self._gaps]).sum(axis=0).tolist()
+            for label, added in zip(self._missing.counts, missing, strict=True):
+                self._missing.counts[label] += added
+
+    def observe_request(self, spoken: Spoken, code: int, seconds: float) -> None:
         """Count one answered infer request."""
-        self._requests[code].inc()
-        self._durations.observe(seconds)
+        self._requests.counts[spoken, self._codes[code]] += 1
+        self._durations.add(seconds)
 
     def observe_rejected(self, reason: Reason) -> None:
         """Count one infer request that was the client's fault, or too much."""
-        self._rejected[reason].inc()
+        self._rejected.counts[(reason,)] += 1
 
 
 def check_series(registry: CollectorRegistry, most: int) -> None:

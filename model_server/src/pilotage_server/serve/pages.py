@@ -11,13 +11,11 @@ from typing import Final
 
 import orjson
 
-from pilotage_server.serve.answers import JSON, Headers, error_body
 from pilotage_server.serve.lifecycle import Lifecycle
 from pilotage_server.serve.metadata import model_metadata, server_metadata
 from pilotage_server.serve.model import ServedModel
 from pilotage_server.serve.openapi import openapi_document
-
-Reply = tuple[int, Headers, bytes]
+from pilotage_server.serve.replies import JSON, Reply, failure
 
 _MARKDOWN: Final = ((b"content-type", b"text/markdown; charset=utf-8"),)
 _METHODS: Final = ("GET", "HEAD")
@@ -33,11 +31,6 @@ def ready(lifecycle: Lifecycle) -> Reply:
     if lifecycle.is_ready:
         return 200, JSON, orjson.dumps({"live": True, "ready": True})
     return 503, JSON, orjson.dumps({"live": True, "ready": False, "error": f"server is {lifecycle.phase}"})
-
-
-def failure(status: int, message: str, *headers: tuple[bytes, bytes]) -> Reply:
-    """An answer that is not a success."""
-    return status, (*JSON, *headers), error_body(message)
 
 
 class Pages:

@@ -33,13 +33,12 @@ from pilotage_server.quality.drift import Drift
 from pilotage_server.quality.rows import GateRows
 from pilotage_server.serve.admin import AdminApp
 from pilotage_server.serve.app import DataApp
-from pilotage_server.serve.batcher import Batcher
 from pilotage_server.serve.explain import Explainer
 from pilotage_server.serve.inference import Inference
 from pilotage_server.serve.lifecycle import Lifecycle, Phase
+from pilotage_server.serve.listener import Listener
 from pilotage_server.serve.metrics import ServerMetrics, check_series
 from pilotage_server.serve.model import ServedModel, name_model
-from pilotage_server.serve.protocol import Listener
 from pilotage_server.serve.settings import Connections, ServeSettings, SettingsRefused
 
 if TYPE_CHECKING:
@@ -83,13 +82,7 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | None) -> None:
     lifecycle = Lifecycle()
     lifecycle.listen_to_signals()
-    batcher = Batcher(
-        model.predict,
-        lambda predictions, seconds: metrics.observe_predictions(predictions, seconds),
-        batch_rows=settings.limits.batch_rows,
-        queue_rows=settings.limits.queue_rows,
-    )
-    metrics = ServerMetrics(model, lambda: batcher.waiting_rows)
+    metrics = ServerMetrics(model, lambda: inference.waiting_rows)
     gate_rows = _gate_rows(model)
     feedback = _open_feedback(settings, model, ring, gate_rows)
     if feedback is not None:
@@ -100,8 +93,14 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
     for counters in feedback.metrics if feedback else ():
         metrics.registry.register(counters)
     payloads = _open_payloads(settings, model, metrics) if feedback else None
+    inference = Inference(
+        model.predict,
+        metrics.observe_predictions,
+        settings.limits,
+        issuer=feedback.issuer if feedback else None,
+        payloads=payloads,
+    )
     check_series(metrics.registry, settings.limits.series)
-    inference = Inference(batcher, feedback.issuer if feedback else None, payloads)
     app = DataApp(
         model,
         inference,
@@ -111,7 +110,7 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
         feedback=feedback,
         explainer=Explainer(model) if settings.explain else None,
     )
-    data = Listener(app, settings.connections)
+    data = Listener(app, settings.connections, direct=app.direct)
     # Probes and scrapes come from few clients, to this pod by intent: no need to recycle them.
     admin = Listener(AdminApp(metrics.registry, lifecycle), Connections(requests=10**9, age_s=10**9))
     admin_port = await _listen(admin, settings.host, settings.admin_port, "--admin-port")
@@ -138,7 +137,7 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
         background.cancel()  # last of all: feedback under way got its answers through it
         with contextlib.suppress(asyncio.CancelledError):
             await background
-    batcher.close()
+    inference.close()
     if payloads is not None:
         await asyncio.to_thread(payloads.close, settings.shutdown.finish_s)
     await _leave(settings, lifecycle, admin)

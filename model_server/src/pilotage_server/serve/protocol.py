@@ -1,4 +1,5 @@
-"""Connections: uvicorn's HTTP/1.1 protocol with recycling, a cap on headers, errors in JSON, and a listener.
+"""Connections: uvicorn's HTTP/1.1 protocol with recycling, a cap on headers, errors in JSON, and a short way for infer
+requests.
 
 A connection is never dropped in silence: once it has carried enough requests, or is old enough, the next
 answer says `connection: close`. That is what keeps clients from sticking to one arm of a rollout. The
@@ -8,22 +9,20 @@ application reads the verdict from `scope[CLOSE]`; writing the header is its par
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import socket
 from typing import Any, Final
 
-from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
-from pilotage_server.serve.answers import error_body
+from pilotage_server.serve.direct import DirectInfer
+from pilotage_server.serve.replies import error_body
 from pilotage_server.serve.settings import Connections
 
 CLOSE: Final = "pilotage.close"
 CYCLE: Final = "pilotage.cycle"
 """Where the application finds the request's cycle: whether its whole body is there already, and the body."""
 MAX_HEAD_BYTES: Final = 64 * 1024
+_UNUSUAL: Final = frozenset({b"expect", b"upgrade", b"content-encoding", b"x-request-deadline-ms"})
+"""Headers that ask for more than an answer: the application sees to these."""
 
 
 class _Corked:
@@ -48,6 +47,10 @@ class _Corked:
             return
         self._transport.write(data)
 
+    def send(self, reply: bytes) -> None:
+        """Send a whole answer."""
+        self._transport.write(reply)
+
     def flush(self) -> None:
         """Send a head whose answer has no body."""
         if self._head:
@@ -64,11 +67,47 @@ class _Corked:
         self._transport.abort()
 
 
+class _Nobody:
+    """Stands for who waits for the rest of a request: nobody, it is all there."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+_NOBODY: Final = _Nobody()
+
+
+class _Whole:
+    """A request that was read whole, under way past ASGI; uvicorn takes it for a cycle of its own."""
+
+    __slots__ = ("_connection", "disconnected", "keep_alive", "message_event", "response_complete")
+
+    def __init__(self, connection: RecyclingProtocol, *, keep_alive: bool) -> None:
+        self._connection = connection
+        self.keep_alive = keep_alive
+        self.response_complete = self.disconnected = False
+        self.message_event = _NOBODY
+
+    @property
+    def is_last(self) -> bool:
+        return not self.keep_alive
+
+    def send(self, reply: bytes, *, closes: bool) -> None:
+        if self.disconnected:
+            return
+        self._connection.transport.send(reply)
+        self.response_complete = True
+        if closes:
+            self._connection.transport.close()
+        self._connection.on_response_complete()
+
+
 class RecyclingProtocol(HttpToolsProtocol):
     """One connection: counts its requests, knows its age, and refuses endless headers."""
 
     rules: Connections
     emptied: asyncio.Event
+    direct: DirectInfer | None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Note the time; asyncio calls it with the new transport."""
@@ -81,6 +120,8 @@ class RecyclingProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._in_head = True
+        self._is_unusual = False
+        self._held: bytearray | None = None  # what has come of the body of a request that should go directly
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -95,6 +136,8 @@ class RecyclingProtocol(HttpToolsProtocol):
         The parser keeps a half-read header for ever.
         """
         super().data_received(data)
+        if self._held is not None and not self.transport.is_closing():
+            self._leave_to_application()  # the rest of its body comes later
         if self._in_head and not self.transport.is_closing():
             self._await_head()
             self._unparsed_bytes += len(data)
@@ -113,11 +156,13 @@ class RecyclingProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES:
             raise ValueError("headers")
         super().on_header(name, value)
+        if self.headers[-1][0] in _UNUSUAL:
+            self._is_unusual = True
 
     def on_message_begin(self) -> None:
         """Start a request, and decide whether its answer is the connection's last."""
         super().on_message_begin()
-        self._in_head, self._head_bytes, self._unparsed_bytes = True, 0, 0
+        self._in_head, self._head_bytes, self._unparsed_bytes, self._is_unusual = True, 0, 0, False
         self._requests += 1
         age_s = self.loop.time() - self._opened_s
         scope: Any = self.scope
@@ -132,8 +177,50 @@ class RecyclingProtocol(HttpToolsProtocol):
         scope: Any = self.scope
         if self.parser.should_upgrade():
             scope[CLOSE] = True
+        if self._may_go_directly():
+            self._held = bytearray()
+        else:
+            self._leave_to_application()
+
+    def _may_go_directly(self) -> bool:
+        return (
+            self.direct is not None
+            and self.url in self.direct.paths
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not self._is_unusual
+            and not self.flow.write_paused
+            and (self.cycle is None or self.cycle.response_complete)
+        )
+
+    def _leave_to_application(self) -> None:
+        """Start uvicorn's cycle with what has come so far."""
+        held, self._held = self._held, None
         super().on_headers_complete()
+        scope: Any = self.scope
         scope[CYCLE] = self.cycle
+        if held:
+            super().on_body(bytes(held))
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held += body
+
+    def on_message_complete(self) -> None:
+        """Answer a request that came whole; anything else is under way already."""
+        if self._held is not None and self.direct is not None and len(self._held) <= self.direct.most_bytes:
+            body, self._held = bytes(self._held), None
+            scope: Any = self.scope
+            whole: Any = _Whole(self, keep_alive=self.parser.should_keep_alive() and not scope[CLOSE])
+            self.cycle = whole
+            self.direct.start(self.headers, body, whole)
+            return
+        if self._held is not None:
+            self._leave_to_application()
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Send what the answer to a HEAD left behind."""
@@ -157,57 +244,3 @@ class RecyclingProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
-
-
-class Listener:
-    """One address with an ASGI application behind it."""
-
-    def __init__(self, app: Any, rules: Connections) -> None:
-        self._config = Config(
-            app,
-            interface="asgi3",
-            http=RecyclingProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=round(rules.idle_s),
-        )
-        self._config.load()
-        # A line of log for everybody who speaks no HTTP would be a way to fill the disk.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        self._state = ServerState()
-        self._emptied = asyncio.Event()
-        self._emptied.set()
-        self._protocol = type("Protocol", (RecyclingProtocol,), {"rules": rules, "emptied": self._emptied})
-        self._server: asyncio.Server | None = None
-
-    async def start(self, host: str, port: int) -> int:
-        """Accept connections; gives the port, which matters when 0 was asked for. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._make, host, port, backlog=2_048)
-        bound: socket.socket = self._server.sockets[0]
-        found: int = bound.getsockname()[1]
-        return found
-
-    def _make(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self._protocol(config=self._config, server_state=self._state, app_state={})
-        return made
-
-    async def stop(self, finish_s: float) -> int:
-        """Accept no more, let open requests finish for that long; gives how many were cut off."""
-        if self._server is None:
-            return 0
-        self._server.close()
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(finish_s):
-                await self._emptied.wait()
-        left = list(self._state.connections)
-        for connection in left:
-            connection.transport.abort()
-        return len(left)

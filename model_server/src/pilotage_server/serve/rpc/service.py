@@ -21,7 +21,7 @@ from pilotage_server.serve.infer import Signature
 from pilotage_server.serve.inference import Inference
 from pilotage_server.serve.lifecycle import Lifecycle
 from pilotage_server.serve.metadata import EXTENSIONS
-from pilotage_server.serve.metrics import ServerMetrics
+from pilotage_server.serve.metrics import ServerMetrics, Spoken
 from pilotage_server.serve.model import ServedModel
 from pilotage_server.serve.rpc.codec import read_request, write_answer, write_metadata
 from pilotage_server.serve.rpc.messages import (
@@ -119,7 +119,7 @@ class RpcServer:
             self._metrics.observe_rejected(rejected.reason)
             await context.abort(_CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT), str(rejected))
         finally:
-            self._metrics.observe_request(status, time.perf_counter() - started)
+            self._metrics.observe_request(Spoken.GRPC, status, time.perf_counter() - started)
         return response
 
     async def _check_name(self, name: str, version: str, context: Any) -> None:
