@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 
 from pilotage_server.bundle import load, open_source, read_trusted_keys
-from pilotage_server.train.config import Calibration, Candidate, FeatureSelection, Imbalance, Preparation
+from pilotage_server.bundle.predictor import SklearnPredictor
+from pilotage_server.train.config import (
+    Calibration,
+    Candidate,
+    ConfigError,
+    FeatureSelection,
+    Imbalance,
+    Preparation,
+)
 from pilotage_server.train.data import load as load_table
+from pilotage_server.train.deploy import skops_file
+from pilotage_server.train.deploy.convert import to_onnx
 from pilotage_server.train.models.catalogue import PARAMETERS
 from pilotage_server.train.models.fitting import Variant, fit
 from pilotage_server.train.models.folds import Rows
@@ -37,7 +47,7 @@ def a_variant(estimator: str = "logistic-regression", **parts: Any) -> Variant:
         candidate=candidate,
         columns=Columns(numeric=tuple(range(13)), categorical=()),
         preparation=Preparation(),
-        selection=parts.get("selection", FeatureSelection()),
+        selections=(parts.get("selection", FeatureSelection()),),
         imbalance=parts.get("imbalance", Imbalance.NONE),
     )
     return Variant(blueprint=blueprint, calibration=parts.get("calibration", Calibration(folds=3)))
@@ -76,13 +86,51 @@ def test_the_serving_form_answers_as_the_fitted_estimator_does(method: str, imba
     assert np.allclose(served.predict_proba(wine.values), fitted.predict_proba(wine.values), atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["variance", "k-best", "rfe", "from-model"])
-def test_selection_happens_inside_the_pipeline(method: str, wine: Rows) -> None:
-    fitted = fit(a_variant(selection=FeatureSelection(method=method, keep=0.4)), {}, wine)
+@pytest.mark.parametrize(
+    ("selection", "kept"),
+    [
+        (FeatureSelection(method="variance"), 13),
+        (FeatureSelection(method="k-best", keep=0.4), 5),
+        (FeatureSelection(method="k-best", keep=4, score="mutual-information"), 4),
+        (FeatureSelection(method="k-best", keep=50), 13),
+        (FeatureSelection(method="rfe", keep=0.4), 5),
+        (FeatureSelection(method="rfe-cv"), 12),
+        (FeatureSelection(method="from-model", keep=3), 3),
+    ],
+    ids=lambda one: one.name if isinstance(one, FeatureSelection) else "",
+)
+def test_selection_happens_inside_the_pipeline_and_serves(selection: FeatureSelection, kept: int, wine: Rows) -> None:
+    fitted = fit(a_variant(selection=selection), {}, wine)
 
-    kept = fitted[:-1].transform(wine.values).shape[1]
+    served = serving_form(fitted)
 
-    assert kept == (13 if method == "variance" else pytest.approx(5, abs=1))
+    assert fitted[:-1].transform(wine.values).shape[1] == pytest.approx(kept, abs=1)
+    assert SklearnPredictor(skops_file.dumps(served), name="it").probabilities(wine.values).shape == (178, 3)
+    again = fit(a_variant(selection=selection), {}, wine)
+    assert skops_file.dumps(served) == skops_file.dumps(serving_form(again))
+
+
+def test_a_balanced_forest_serves_as_a_forest(wine: Rows) -> None:
+    """Trees that each saw as many rows of every class: rare classes get more of the votes than their share."""
+    few = wine.take(np.sort(np.r_[np.flatnonzero(wine.labels == 0)[:10], np.flatnonzero(wine.labels == 1)]))
+    variant = a_variant("random-forest", imbalance=Imbalance.BALANCED_FOREST, calibration=Calibration(method="none"))
+    fitted = fit(variant, {}, few)
+
+    served = serving_form(fitted)
+
+    assert type(served[-1]).__name__ == "RandomForestClassifier"
+    assert np.array_equal(served.predict_proba(few.values), fitted.predict_proba(few.values))
+    plain = fit(a_variant("random-forest"), {}, few)
+    assert fitted.predict_proba(few.values)[:, 0].mean() > plain.predict_proba(few.values)[:, 0].mean() + 0.05
+    SklearnPredictor(skops_file.dumps(served), name="it").probabilities(few.values)
+    to_onnx(served, 13)
+
+
+def test_smote_says_how_many_rows_it_needs(wine: Rows) -> None:
+    few = wine.take(np.sort(np.r_[np.flatnonzero(wine.labels == 0)[:3], np.flatnonzero(wine.labels == 1)]))
+
+    with pytest.raises(ConfigError, match=r"imbalance\.compare: smote needs 4 rows of every class .* one has 3; leave"):
+        fit(a_variant(imbalance=Imbalance.SMOTE, calibration=Calibration(method="none")), {}, few)
 
 
 def test_only_what_a_fold_trains_on_is_resampled(wine: Rows) -> None:

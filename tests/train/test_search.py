@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
-from pilotage_server.train.config import Calibration, Candidate, ConfigError, DecisionRule, Imbalance, Range, Search
+from pilotage_server.train.config import (
+    Calibration,
+    Candidate,
+    ConfigError,
+    DecisionRule,
+    Imbalance,
+    Range,
+    Search,
+    read_config,
+)
 from pilotage_server.train.data import load as load_table
+from pilotage_server.train.data.split import split
 from pilotage_server.train.models.fitting import Variant
 from pilotage_server.train.models.folds import Rows
 from pilotage_server.train.models.pipeline import Blueprint, Columns
@@ -16,6 +28,7 @@ from pilotage_server.train.search.choose import choose
 from pilotage_server.train.search.compare import DUMMY, Contest, compare, row_of
 from pilotage_server.train.search.space import draws, grid
 from pilotage_server.train.search.tune import Task, tune
+from pilotage_server.train.selection import select
 
 SPACE: dict[str, Any] = {"C": Range(low=1e-4, high=10.0, log=True)}
 
@@ -129,3 +142,26 @@ def test_outer_rows_take_no_part_in_their_fold() -> None:
     judged = compare([a_variant("nearest", "k-nearest-neighbours", space={"n_neighbors": (1, 3)})], contest)
 
     assert np.mean(judged[0].per_fold) == pytest.approx(0.5, abs=0.12)
+
+
+def test_ways_to_select_features_are_searched_like_any_parameter(tmp_path: Path) -> None:
+    written = {
+        "name": "wine",
+        "data": {"dataset": "wine"},
+        "features": {"select": ["none", "k-best"], "keep": [1, 0.5]},
+        "model": {"estimator": "logistic-regression", "search": {"C": [0.1, 1.0]}},
+    }
+    (tmp_path / "it.yaml").write_text(yaml.safe_dump(written))
+    config = read_config(tmp_path / "it.yaml")
+    table = load_table("wine")
+
+    selected = select(config, table, split(table, config.split, config.data))
+
+    trials = selected.document["search"]["trials"]
+    assert {(one["params"]["features"], one["params"]["C"]) for one in trials} == {
+        (way, c) for way in ("none", "k-best 1", "k-best 0.5") for c in (0.1, 1.0)
+    }
+    worst = min(trials, key=lambda one: one["goodness"])
+    assert worst["params"]["features"] == "k-best 1"
+    assert selected.document["chosen"]["features"] != "k-best 1"
+    assert "features" not in selected.document["chosen"]["params"]

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from pilotage_server.bundle.decision import Decision
-from pilotage_server.train.config import Config, ConfigError, Imbalance
+from pilotage_server.train.config import FEATURES, Config, ConfigError, Imbalance
 from pilotage_server.train.data import Table
 from pilotage_server.train.data.split import Split
 from pilotage_server.train.decide import Curve, Floats, check_rule, cost_matrix
 from pilotage_server.train.evaluate.curves import learning_curve, validation_curves
 from pilotage_server.train.models.fitting import Variant
 from pilotage_server.train.models.folds import Rows
-from pilotage_server.train.models.pipeline import Blueprint, Columns, suits
+from pilotage_server.train.models.pipeline import Blueprint, Columns
+from pilotage_server.train.models.sampling import suits
 from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.search.choose import Choice, choose
 from pilotage_server.train.search.compare import Contest, Judged, compare, fit_and_decide, lower_is_better, row_of
@@ -97,7 +98,7 @@ def make_variants(config: Config, table: Table, rows: Rows) -> list[Variant]:
                 candidate=candidate,
                 columns=columns,
                 preparation=config.preparation,
-                selection=config.features,
+                selections=config.features,
                 imbalance=imbalance,
             )
             found.append(Variant(blueprint=blueprint, calibration=config.calibration))
@@ -126,12 +127,12 @@ def final_document(variant: Variant, params: Params, trials: Sequence[Trial], co
         "chosen": {
             "name": variant.name,
             "estimator": candidate.estimator,
-            "params": {**candidate.params, **params},
+            "params": {**candidate.params, **{key: value for key, value in params.items() if key != FEATURES}},
             "scale": candidate.scale,
             "seed": candidate.seed,
             "imbalance": str(variant.blueprint.imbalance),
             "calibration": variant.method,
-            "features": variant.blueprint.selection.method,
+            "features": variant.blueprint.selected(params).name,
         },
         "search": {
             "method": config.search.method if trials else "none",

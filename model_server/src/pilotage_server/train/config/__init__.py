@@ -18,6 +18,7 @@ from pilotage_server.train.config.given import (
 )
 from pilotage_server.train.config.read import read_config
 from pilotage_server.train.config.types import (
+    FEATURES,
     Calibration,
     Candidate,
     Config,
@@ -33,6 +34,7 @@ from pilotage_server.train.config.types import (
 from pilotage_server.train.config.wanted import Fairness, FairnessLimit, ReportParts
 
 __all__ = [
+    "FEATURES",
     "Attribute",
     "Calibration",
     "Candidate",

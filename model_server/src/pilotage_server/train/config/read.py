@@ -13,10 +13,10 @@ from pilotage_server.bundle.manifest import NAME
 from pilotage_server.document import Document, Malformed, Section
 from pilotage_server.train.config.given import SplitShares
 from pilotage_server.train.config.read_data import read_data
-from pilotage_server.train.config.read_model import read_calibration, read_candidates, read_search
+from pilotage_server.train.config.read_model import read_calibration, read_candidates, read_features, read_search
 from pilotage_server.train.config.read_rules import read_costs, read_decision, read_fairness, read_report
 from pilotage_server.train.config.revision import revision_of
-from pilotage_server.train.config.types import Config, ConfigError, FeatureSelection, Imbalance, Preparation
+from pilotage_server.train.config.types import Config, ConfigError, Imbalance, Preparation
 
 _IMAGE = r"[a-z0-9]+([._-][a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-][a-z0-9]+)*)*"
 
@@ -41,7 +41,7 @@ def read_config(path: Path) -> Config:
 def _read(root: Section, folder: Path, written: Mapping[str, Any]) -> Config:
     name = root.text("name", pattern=NAME)
     shares = _split(root.section("split"))
-    costs = read_costs(root)
+    costs, features = read_costs(root), read_features(root.section("features"))
     return Config(
         name=name,
         version=root.text("version", "v1", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
@@ -51,8 +51,8 @@ def _read(root: Section, folder: Path, written: Mapping[str, Any]) -> Config:
         data=read_data(root.section("data"), folder, shares),
         split=shares,
         preparation=_preparation(root.section("prepare")),
-        features=_features(root.section("features")),
-        candidates=read_candidates(root, shares.seed),
+        features=features,
+        candidates=read_candidates(root, shares.seed, features),
         search=read_search(root.section("search")),
         imbalance=_imbalance(root),
         calibration=read_calibration(root.section("calibration")),
@@ -83,14 +83,6 @@ def _preparation(section: Section) -> Preparation:
         indicator=section.flag("indicator", False),
         encode=section.choice("encode", ("one-hot", "target"), "one-hot"),
         rare_share=section.number("rareShare", 0.01, low=0.0, high=0.5),
-    )
-
-
-def _features(section: Section) -> FeatureSelection:
-    return FeatureSelection(
-        method=section.choice("select", ("none", "variance", "k-best", "rfe", "from-model"), "none"),
-        keep=section.number("keep", 0.5, low=1e-6, high=1e6),
-        score=section.choice("score", ("f", "mutual-information"), "f"),
     )
 
 

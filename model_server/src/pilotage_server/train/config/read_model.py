@@ -1,14 +1,16 @@
-"""The sections about estimators: `model` or `candidates`, `search`, `calibration`."""
+"""The sections about estimators: `features`, `model` or `candidates`, `search`, `calibration`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pilotage_server.document import Section, nearest
-from pilotage_server.train.config.types import Calibration, Candidate, Range, Search
+from pilotage_server.train.config.types import FEATURES, Calibration, Candidate, FeatureSelection, Range, Search
 from pilotage_server.train.models.catalogue import PARAMETERS
 
+SELECTIONS = ("none", "variance", "k-best", "rfe", "rfe-cv", "from-model")
 SCALERS = ("standard", "minmax", "none")
 METRICS = (
     "logLoss",
@@ -22,8 +24,43 @@ METRICS = (
 )
 
 
-def read_candidates(root: Section, seed: int) -> tuple[Candidate, ...]:
-    """Read one `model`, or the list of `candidates`."""
+def read_features(section: Section) -> tuple[FeatureSelection, ...]:
+    """Read the ways to select features: every method with every `keep` that means something to it."""
+    methods, keeps = [], []
+    for one in _listed(section, "select", "none"):
+        if one not in SELECTIONS:
+            section.mistake("select", f"{one!r} is not one of {', '.join(SELECTIONS)}")
+        else:
+            methods.append(one)
+    for one in _listed(section, "keep", 0.5):
+        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one <= 1e6:
+            section.mistake("keep", f"{one!r} is neither a share below 1 nor a number of features from 1 on")
+        else:
+            keeps.append(float(one))
+    score = section.choice("score", ("f", "mutual-information"), "f")
+    every = [FeatureSelection(method=m, keep=keep, score=score) for m in methods or ["none"] for keep in keeps or [0.5]]
+    return tuple({one.name: one for one in every}.values())
+
+
+def _listed(section: Section, key: str, default: Any) -> list[Any]:
+    """Read one value, or a list of them to search in."""
+    value = section.value(key, default)
+    if isinstance(value, list) and not value:
+        section.mistake(key, "is an empty list; leave it out, or name what to try")
+        return [default]
+    return value if isinstance(value, list) else [value]
+
+
+def read_candidates(root: Section, seed: int, features: Sequence[FeatureSelection]) -> tuple[Candidate, ...]:
+    """Read one `model`, or the list of `candidates`; several ways to select `features` are searched by each."""
+    found = _candidates(root, seed)
+    if len(features) == 1:
+        return found
+    named = tuple(one.name for one in features)
+    return tuple(replace(candidate, space={**candidate.space, FEATURES: named}) for candidate in found)
+
+
+def _candidates(root: Section, seed: int) -> tuple[Candidate, ...]:
     if "candidates" not in root:
         return (_candidate(root.section("model"), seed),)
     if "model" in root:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pilotage_server.train.config.given import Data, SplitShares
 from pilotage_server.train.config.wanted import Fairness, ReportParts
@@ -24,6 +24,10 @@ class ConfigError(Exception):
     """
 
 
+FEATURES: Final = "features"
+"""The hyperparameter that names a way to select features, where a configuration gives several."""
+
+
 class Imbalance(StrEnum):
     """What is done about classes of unequal size; compared, never assumed."""
 
@@ -32,6 +36,7 @@ class Imbalance(StrEnum):
     OVERSAMPLE = "oversample"
     UNDERSAMPLE = "undersample"
     SMOTE = "smote"
+    BALANCED_FOREST = "balanced-forest"
     THRESHOLD = "threshold"
 
 
@@ -52,6 +57,11 @@ class FeatureSelection:
     method: str = "none"
     keep: float = 0.5
     score: str = "f"
+
+    @property
+    def name(self) -> str:
+        """`none`, `k-best 0.25`: what a search calls it."""
+        return f"{self.method} {self.keep:g}" if self.method in ("k-best", "rfe", "from-model") else self.method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +139,7 @@ class Config:
     data: Data
     split: SplitShares
     preparation: Preparation
-    features: FeatureSelection
+    features: tuple[FeatureSelection, ...]
     candidates: tuple[Candidate, ...]
     search: Search
     imbalance: tuple[Imbalance, ...]

@@ -20,6 +20,7 @@ from pilotage_server.train.config import Calibration, ConfigError, Imbalance
 from pilotage_server.train.models.catalogue import MARGINS
 from pilotage_server.train.models.folds import Rows, folds
 from pilotage_server.train.models.pipeline import Blueprint, build_pipeline
+from pilotage_server.train.models.sampling import check_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Variant:
 
 def fit(variant: Variant, params: Mapping[str, Any], rows: Rows) -> Any:
     """Fit on rows; raises `ConfigError` for values scikit-learn refuses."""
+    check_rows(variant.blueprint.imbalance, rows.labels)
     try:
         pipeline = build_pipeline(variant.blueprint, params)
         if variant.method != "none":

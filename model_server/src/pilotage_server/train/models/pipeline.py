@@ -11,25 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sklearn.compose import ColumnTransformer
-from sklearn.feature_selection import (
-    RFE,
-    SelectFromModel,
-    SelectPercentile,
-    VarianceThreshold,
-    f_classif,
-    mutual_info_classif,
-)
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler, TargetEncoder
 
-from pilotage_server.train.config import Candidate, ConfigError, FeatureSelection, Imbalance, Preparation
-from pilotage_server.train.models.catalogue import WEIGHTED
+from pilotage_server.train.config import FEATURES, Candidate, FeatureSelection, Imbalance, Preparation
+from pilotage_server.train.models.features import selecting
 from pilotage_server.train.models.recipes import make_classifier
-
-SAMPLER = "resample"
+from pilotage_server.train.models.sampling import SAMPLER, balanced_forest, sampler_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,47 +30,50 @@ class Columns:
     categorical: tuple[int, ...]
     has_missing: bool = False
 
+    @property
+    def total(self) -> int:
+        """How many columns there are."""
+        return len(self.numeric) + len(self.categorical)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """Everything about a pipeline that is not a hyperparameter under search."""
+    """Everything about a pipeline that is not a hyperparameter under search.
+
+    `selections`: ways to select features; with several, the parameter `features` names the one that is meant.
+    """
 
     candidate: Candidate
     columns: Columns
     preparation: Preparation = field(default_factory=Preparation)
-    selection: FeatureSelection = field(default_factory=FeatureSelection)
+    selections: tuple[FeatureSelection, ...] = (FeatureSelection(),)
     imbalance: Imbalance = Imbalance.NONE
+
+    def selected(self, params: Mapping[str, Any]) -> FeatureSelection:
+        """The way to select features under these parameters."""
+        name = params.get(FEATURES, self.selections[0].name)
+        return next(one for one in self.selections if one.name == name)
 
 
 def build_pipeline(blueprint: Blueprint, params: Mapping[str, Any]) -> Any:
     """Make the pipeline with the candidate's fixed parameters and `params`; raises `ConfigError`."""
     candidate, seed = blueprint.candidate, blueprint.candidate.seed
-    given = {**candidate.params, **params}
+    given = {**candidate.params, **{key: value for key, value in params.items() if key != FEATURES}}
     if blueprint.imbalance is Imbalance.CLASS_WEIGHT:
         given.setdefault("class_weight", "balanced")
-    steps = [*_preparing(blueprint), *_selecting(blueprint.selection, blueprint.columns, seed)]
+    steps = [*preparing(blueprint), *selecting(blueprint.selected(params), blueprint.columns.total, seed)]
+    if blueprint.imbalance is Imbalance.BALANCED_FOREST:
+        return Pipeline([*steps, ("classify", balanced_forest(given, seed))])
     classify = ("classify", make_classifier(candidate.estimator, given, seed=seed))
-    sampler = _sampler(blueprint.imbalance, seed)
+    sampler = sampler_of(blueprint.imbalance, seed)
     if sampler is None:
         return Pipeline([*steps, classify])
-    # Only where it is asked for: imbalanced-learn takes half a second to import.
     from imblearn.pipeline import Pipeline as SamplingPipeline  # type: ignore[import-untyped]
 
     return SamplingPipeline([*steps, (SAMPLER, sampler), classify])
 
 
-def suits(imbalance: Imbalance, estimator: str, classes: int) -> bool:
-    """Tell whether a choice about imbalance makes sense for an estimator and a number of classes."""
-    match imbalance:
-        case Imbalance.CLASS_WEIGHT:
-            return estimator in WEIGHTED
-        case Imbalance.THRESHOLD:
-            return classes == 2
-        case _:
-            return True
-
-
-def _preparing(blueprint: Blueprint) -> list[tuple[str, Any]]:
+def preparing(blueprint: Blueprint) -> list[tuple[str, Any]]:
     """Steps up to one matrix of numbers."""
     columns, prepare = blueprint.columns, blueprint.preparation
     numeric: list[tuple[str, Any]] = []
@@ -118,47 +111,3 @@ def _encoder(prepare: Preparation, columns: Columns, seed: int) -> Any:
     if not columns.has_missing:
         return encoder
     return Pipeline([("impute", SimpleImputer(strategy="most_frequent")), ("encode", encoder)])
-
-
-def _selecting(selection: FeatureSelection, columns: Columns, seed: int) -> list[tuple[str, Any]]:
-    total = len(columns.numeric) + len(columns.categorical)
-    count = selection.keep if selection.keep < 1 else min(int(selection.keep), total)
-    match selection.method:
-        case "none":
-            return []
-        case "variance":
-            return [("select", VarianceThreshold())]
-        case "k-best":
-            score = f_classif if selection.score == "f" else mutual_info_classif
-            share = selection.keep if selection.keep < 1 else min(1.0, selection.keep / total)
-            # First without the constant ones: their F is 0/0.
-            return [("vary", VarianceThreshold()), ("select", SelectPercentile(score, percentile=100 * share))]
-        case "rfe":
-            return [("select", RFE(_judge(seed), n_features_to_select=count, step=0.1))]
-        case "from-model":
-            most = max(1, int(selection.keep * total)) if selection.keep < 1 else int(count)
-            return [("select", SelectFromModel(_judge(seed), max_features=most, threshold=-float("inf")))]
-    raise ConfigError(f"features.select: {selection.method!r} is unknown")
-
-
-def _judge(seed: int) -> LogisticRegression:
-    """Whose coefficients rank features in recursive elimination and selection from a model."""
-    return LogisticRegression(C=0.1, max_iter=1_000, random_state=seed)
-
-
-def _sampler(imbalance: Imbalance, seed: int) -> Any:
-    match imbalance:
-        case Imbalance.OVERSAMPLE:
-            from imblearn.over_sampling import RandomOverSampler  # type: ignore[import-untyped]
-
-            return RandomOverSampler(random_state=seed)
-        case Imbalance.UNDERSAMPLE:
-            from imblearn.under_sampling import RandomUnderSampler  # type: ignore[import-untyped]
-
-            return RandomUnderSampler(random_state=seed)
-        case Imbalance.SMOTE:
-            from imblearn.over_sampling import SMOTE
-
-            return SMOTE(random_state=seed, k_neighbors=3)
-        case _:
-            return None

@@ -1,8 +1,7 @@
 """A fitted estimator as a server loads it: one scikit-learn pipeline, no sampler, calibration at its end.
 
 `CalibratedClassifierCV` around a pipeline is rewritten to a pipeline that ends in the calibrated classifier. The
-two compute the same; but skl2onnx converts only the second correctly (the first comes out wrong by up to 1.0 in
-probability, without an error), and the first would carry its folds into the file.
+two compute the same; but the first would carry its folds into the file, and hide the trees from the converter.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ import copy
 from typing import Any
 
 from sklearn.calibration import CalibratedClassifierCV, _CalibratedClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import SelectPercentile, f_classif
 from sklearn.pipeline import Pipeline
 
-from pilotage_server.train.models.pipeline import SAMPLER
+from pilotage_server.train.models.sampling import SAMPLER
 
 _FOLDS = 5  # what the file says about folds; none of them is needed to predict
 
@@ -21,9 +22,11 @@ _FOLDS = 5  # what the file says about folds; none of them is needed to predict
 def serving_form(fitted: Any) -> Pipeline:
     """Rewrite a fitted estimator of `fit`; the answers stay the same."""
     if not isinstance(fitted, CalibratedClassifierCV):
-        return Pipeline(_without_sampler(fitted.steps))
+        *steps, (name, classifier) = _without_sampler(fitted.steps)
+        return Pipeline([*steps, (name, _plain(classifier))])
     (inner,) = fitted.calibrated_classifiers_
     *steps, (name, classifier) = _without_sampler(inner.estimator.steps)
+    classifier = _plain(classifier)
     end = copy.copy(fitted)
     end.estimator = classifier
     end.cv = _FOLDS
@@ -35,4 +38,24 @@ def serving_form(fitted: Any) -> Pipeline:
 
 
 def _without_sampler(steps: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [(name, step) for name, step in steps if name != SAMPLER]
+    return [(name, _without_score(step)) for name, step in steps if name != SAMPLER]
+
+
+def _without_score(step: Any) -> Any:
+    """A selection without the seeded function that ranked: answers need none, and no server loads a partial."""
+    if not isinstance(step, SelectPercentile):
+        return step
+    found = copy.copy(step)
+    found.score_func = f_classif
+    return found
+
+
+def _plain(classifier: Any) -> Any:
+    """A balanced forest without its samplers is a forest: what differs is how its trees were taught."""
+    if type(classifier).__name__ != "BalancedRandomForestClassifier":
+        return classifier
+    names = RandomForestClassifier().get_params()
+    forest = RandomForestClassifier(**{k: v for k, v in classifier.get_params().items() if k in names})
+    for learned in ("estimator_", "estimators_", "classes_", "n_classes_", "n_features_in_", "n_outputs_"):
+        setattr(forest, learned, getattr(classifier, learned))
+    return forest
