@@ -71,6 +71,7 @@ DEPLOYMENT = [
     ("spec.feedback.credentials", {"secretName": "Digits_Feedback"}, "credentials.secretName: .*should match"),
     ("spec.feedback.credentials", {"secretName": "a", "rate": -1}, "credentials.rate: .*greater than or equal to 0"),
     ("spec.feedback.relay", {"secretName": ""}, "spec.feedback.relay.secretName: .*should match"),
+    ("spec.feedback.omit", ["loss"], r"spec.feedback.omit\[0\]: Unsupported value: \"loss\""),
     ("spec.gates.0.metric", "rmse", r"spec.gates\[0\].metric: Unsupported value: \"rmse\": supported values"),
     ("spec.gates.1.name", "recall-of-8", "duplicate"),
     ("spec.analysis.alpha", 0, "spec.analysis.alpha"),

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pilotage.api.types import Feedback, GatewayRef, Metadata, Model, ModelRevision, Server, Storage
+from pilotage.api.types import Feedback, GatewayRef, Metadata, Model, ModelRevision, Omit, Server, Storage
 from pilotage.plan import manifests
 from pilotage.plan.observed import Manifest
 from pilotage.plan.views import BOTH
+from pilotage_server.feedback.collector.settings import Omit as CanBeOmitted
 from support.builders import SERVER_IMAGE, bundle
 
 GOLDEN = Path(__file__).with_name("manifests.yaml")
@@ -99,6 +100,17 @@ def test_a_collector_is_told_what_gates_need_and_keeps_its_data_on_a_claim():
     pod = workload["spec"]["template"]["spec"]
     assert "data" not in {volume["name"] for volume in pod["volumes"]}
     assert pod["securityContext"]["fsGroup"] == 65532
+
+
+def test_a_collector_is_told_what_nobody_wants_and_nothing_that_is_at_its_default():
+    def told(feedback: Feedback) -> dict[str, object]:
+        config = manifests.collector(OWNER, a_revision().server, feedback)[0]
+        found: dict[str, object] = json.loads(config["data"]["collector.json"])
+        return found
+
+    spare = replace(PLAIN, omit=(Omit.SLICES, Omit.COHORTS), window_labels=0)
+    assert told(spare) == told(PLAIN) | {"omit": ["cohorts", "slices"], "windowLabels": 0}
+    assert {one.value for one in Omit} == {one.value for one in CanBeOmitted}
 
 
 def test_servers_pick_requests_for_audits_only_when_told_to():

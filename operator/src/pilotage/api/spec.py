@@ -133,12 +133,23 @@ class Relay:
     secret_name: str | None = None
 
 
+class Omit(StrEnum):
+    """Metrics of the collector that are for people alone."""
+
+    QUALITY = "quality"
+    COHORTS = "cohorts"
+    CONFUSION = "confusion"
+    SCORES = "scores"
+    SLICES = "slices"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
     """How labels come back. `audit_rate` in [0, 1]: share of requests picked at random for labelling.
 
     `credentials` None: whoever reaches the endpoint may post. `sealed_tokens`: only the cluster can read its tokens.
-    `relay` None: labels stay in the cluster they were posted to.
+    `relay` None: labels stay in the cluster they were posted to. `omit`: metrics nobody wants. `window_labels`: how
+    many labels `model_quality` is made of; None: the collector's default.
     """
 
     label_delay_s: float
@@ -147,6 +158,8 @@ class Feedback:
     credentials: Credentials | None = None
     sealed_tokens: bool = False
     relay: Relay | None = None
+    omit: tuple[Omit, ...] = ()
+    window_labels: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,10 @@ def collector(
         config["export"] = list(export)
     if feedback.audit_rate:
         config["auditRate"] = feedback.audit_rate
+    if feedback.omit:
+        config["omit"] = sorted(feedback.omit)
+    if feedback.window_labels is not None:
+        config["windowLabels"] = feedback.window_labels
     data = {"collector.json": json.dumps(config, sort_keys=True), **peer_files}
     ports = [{"name": "http", "port": names.COLLECTOR_PORT, "targetPort": "http", "protocol": "TCP"}]
     template = {
