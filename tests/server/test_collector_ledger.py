@@ -5,12 +5,13 @@ import sqlite3
 import pytest
 
 from pilotage_server.feedback import Result
-from pilotage_server.feedback.collector.ledger import MAX_AGE_MS, Ledger
+from pilotage_server.feedback.collector import ledger
+from pilotage_server.feedback.collector.ledger import MAX_AGE_MS, Ledger, LedgerFailed
 from pilotage_server.feedback.collector.schema import DatabaseRefused
 from pilotage_server.feedback.collector.snapshot import Cell
 from pilotage_server.feedback.collector.work import Announced, Conflict, Delivered, UnknownSender
 from pilotage_server.feedback.token import chosen_row
-from support.feedback import REVISION, START_S, a_delivery, an_announcement, an_item
+from support.feedback import CLASSES, REVISION, START_S, a_delivery, an_announcement, an_item
 
 BORN = int(START_S * 1000)
 DELAY = 60_000
@@ -331,3 +332,85 @@ def test_a_ledger_of_another_schema_is_left_alone(desk):
     restored.execute("PRAGMA user_version = 3")
     restored.close()
     desk.restart()
+
+
+def test_a_volume_does_not_grow_with_the_labels_it_has_seen_and_shrinks_after_a_burst(desk, monkeypatch):
+    monkeypatch.setattr(ledger, "MAX_AGE_MS", 3 * HOUR)
+    sizes = []
+
+    def hour(number, labels):
+        desk.post(*[an_item(issued_ms=desk.now, nonce=number * 10_000 + n) for n in range(labels)])
+        desk.wait(HOUR)
+        while desk.ledger.prune(now_ms=desk.now):
+            pass
+        desk.ledger._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sizes.append(desk.path.stat().st_size)
+
+    for number in range(15):
+        hour(number, 600)
+    steady = max(sizes[5:10])
+    assert max(sizes[10:]) <= steady * 1.05
+    hour(15, 6_000)
+    assert sizes[-1] > 2 * steady
+    for number in range(16, 24):
+        hour(number, 600)
+    assert sizes[-1] <= steady * 1.25
+    assert desk.counts().counted_rows == 23 * 600 + 6_000
+
+
+def test_a_full_volume_takes_nothing_and_loses_nothing_and_goes_on_when_there_is_room(desk):
+    database = desk.ledger._database
+    assert desk.post(an_item(issued_ms=BORN, nonce=1)) == [Result.ACCEPTED]
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    (room,) = database.execute("PRAGMA max_page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+    many = [an_item(issued_ms=BORN, nonce=n) for n in range(2, 500)]
+
+    with pytest.raises(LedgerFailed, match="full"):
+        desk.post(*many)
+    with pytest.raises(LedgerFailed, match="full"):
+        desk.post(*many)
+    assert desk.counts().stored == 1
+
+    database.execute(f"PRAGMA max_page_count = {room}").fetchone()
+    assert set(desk.post(*many)) == {Result.ACCEPTED}
+    desk.wait(DELAY)
+    assert desk.cells() == {(0, 0): Cell(499, 499)}
+
+
+def test_the_windows_of_a_restarted_ledger_are_those_it_had(desk):
+    """Also what was corrected after it counted: the window keeps what was counted."""
+    for n in range(30):
+        desk.post(an_item(issued_ms=desk.now, nonce=n, label=CLASSES[n % 3], predicted=n % 2))
+        desk.wait(DELAY)
+    desk.post(an_item(issued_ms=desk.now - DELAY, nonce=29, label="cat", predicted=1))
+    before = desk.counts().window
+
+    desk.restart()
+
+    assert desk.counts().window == before
+    assert before.labels == 30
+
+
+def test_a_window_is_the_last_labels_by_the_time_of_their_predictions(desk):
+    desk.ledger.close()
+    desk.ledger = Ledger(desk.path, now_ms=desk.now, delay_ms=DELAY, window=10)
+    for n in range(25):
+        desk.post(an_item(issued_ms=desk.now, nonce=n, label="dog" if n < 20 else "cat"))
+        desk.wait(1_000)
+    desk.wait(DELAY)
+    shown = desk.counts().window.cells()
+    desk.ledger.close()
+    desk.ledger = Ledger(desk.path, now_ms=desk.now, delay_ms=DELAY, window=10)
+
+    assert shown == desk.counts().window.cells() == {(0, 0): 5, (1, 0): 5}
+
+
+def test_without_a_window_nothing_is_remembered(desk):
+    desk.ledger.close()
+    desk.ledger = Ledger(desk.path, now_ms=desk.now, delay_ms=DELAY, window=0)
+    desk.post(an_item(issued_ms=desk.now))
+    desk.wait(DELAY)
+
+    assert desk.counts().window.labels == 0
+    assert desk.counts().counted_rows == 1

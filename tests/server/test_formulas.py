@@ -179,7 +179,7 @@ def test_the_centres_of_the_buckets_are_where_their_rows_are():
 def test_the_window_is_rivers_rolling_metric(stream, most):
     classes, pairs = stream
     window = Window(classes)
-    rolling = {
+    rolling: dict[str, Any] = {
         "accuracy": utils.Rolling(river.Accuracy, window_size=most),
         "kappa": utils.Rolling(river.CohenKappa, window_size=most),
         "f1": utils.Rolling(river.MicroF1, window_size=most),

@@ -141,8 +141,16 @@ def open_database(path: Path, now_ms: int) -> sqlite3.Connection:
 
 
 def reclaim(database: sqlite3.Connection) -> None:
-    """Give some of the pages that pruning emptied back to the volume; a ledger of schema 1 or 2 reuses them only."""
-    database.execute(f"PRAGMA incremental_vacuum({_RECLAIMED_AT_ONCE})").fetchall()
+    """Give pages that pruning emptied back to the volume, but for a tenth, which new labels fill. Not in a transaction.
+
+    A ledger that began with schema 1 or 2 gives none back and fills them all.
+    """
+    (free,) = database.execute("PRAGMA freelist_count").fetchone()
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    surplus = min(free - pages // 10, _RECLAIMED_AT_ONCE)
+    if surplus > 0:
+        # executescript: each step frees a page, and execute takes one step of what returns no columns.
+        database.executescript(f"PRAGMA incremental_vacuum({surplus})")
 
 
 def _open(path: Path, now_ms: int) -> sqlite3.Connection:
