@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from pilotage_server.quality.unlabelled import Unlabelled, decisions_of_test
 from pilotage_server.serve.counting import Distribution, Tally
 from pilotage_server.serve.errors import Reason
 from pilotage_server.serve.model import Predictions, ServedModel
@@ -84,7 +85,12 @@ class ServerMetrics(Collector):
             self._inference,
             self._batches,
         )
+        tested = decisions_of_test(manifest.baseline, len(manifest.classes))
+        self._unlabelled = Unlabelled(
+            model=model.name, revision=model.revision, classes=manifest.classes, tested=tested
+        )
         self.registry.register(self)
+        self.registry.register(self._unlabelled)
         self.ready = self._gauge("model_ready", "1 while new connections are welcome.", fixed)
         self._gauge("model_queue_rows", "Rows waiting for prediction.", fixed).set_function(waiting_rows)
         described = {"version": manifest.version, "digest": f"sha256:{model.bundle.digest}"}
@@ -110,6 +116,7 @@ class ServerMetrics(Collector):
             counts, np.bincount(predictions.predicted, minlength=len(counts)).tolist(), strict=True
         ):
             counts[label] += added
+        self._unlabelled.add(predictions.predicted, predictions.probabilities)
         if self._gaps:
             missing = np.isnan(rows[:, self._gaps]).sum(axis=0).tolist()
             for label, added in zip(self._missing.counts, missing, strict=True):
