@@ -49,6 +49,9 @@ def test_several_classes_equal_scikit_learn(rounded: bool) -> None:
         "pr macro": (found["prAuc"]["macro"], float(oracle.average_precision_score(truth, a.probabilities))),
         "balanced": (found["balancedAccuracy"], oracle.balanced_accuracy_score(a.actual, a.predicted)),
         "brier": (found["brier"], float(((a.probabilities - truth) ** 2).sum(axis=1).mean())),
+        "matthews": (found["matthews"], oracle.matthews_corrcoef(a.actual, a.predicted)),
+        "kappa": (found["kappa"], oracle.cohen_kappa_score(a.actual, a.predicted)),
+        "d2": (found["d2"], oracle.d2_log_loss_score(a.actual, np.clip(a.probabilities, 1e-3, 1))),
         "weighted f1": (found["weighted"]["f1"], oracle.f1_score(a.actual, a.predicted, average="weighted")),
         "macro precision": (
             found["macro"]["precision"],
@@ -84,6 +87,38 @@ def test_a_weighted_area_is_that_of_the_rows_drawn() -> None:
         drawn = np.repeat(np.arange(80), row.astype(int))
         assert roc[i] == pytest.approx(oracle.roc_auc_score(a.actual[drawn], a.probabilities[drawn, 1]))
         assert pr[i] == pytest.approx(oracle.average_precision_score(a.actual[drawn], a.probabilities[drawn, 1]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_agreement_beyond_chance_equals_scikit_learn_on_any_counts(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 6, (20, 3, 3))
+    counts[0, :, 1:] = 0  # one answer whatever the row
+
+    for one, matthews, kappa in zip(counts, of.matthews(counts), of.kappa(counts), strict=True):
+        actual, predicted = (np.repeat(index, one.ravel()) for index in np.indices((3, 3)).reshape(2, -1))
+        assert matthews == pytest.approx(oracle.matthews_corrcoef(actual, predicted), abs=1e-12)
+        assert kappa == pytest.approx(oracle.cohen_kappa_score(actual, predicted), abs=1e-12)
+
+
+def test_calibration_error_of_an_honest_model_may_be_zero_and_of_a_boaster_may_not() -> None:
+    rng = np.random.default_rng(3)
+    said = rng.uniform(0.5, 1.0, 2_000)
+
+    def answers(right: np.ndarray[Any, Any]) -> dict[str, Any]:
+        truth = (rng.uniform(size=2_000) < right).astype(int)
+        a = Answers(
+            actual=truth, predicted=np.ones(2_000, dtype=int), probabilities=np.column_stack([1 - said, said]),
+            classes=("no", "yes"),
+        )  # fmt: skip
+        found: dict[str, Any] = evaluate(a, seed=1, draws=200)["calibrationError"]
+        return found
+
+    honest, boaster = answers(said), answers(said - 0.1)
+
+    assert honest["low"] < 0.01
+    assert honest["value"] <= honest["high"] < 0.05
+    assert 0.06 < boaster["low"] < boaster["value"] < boaster["high"] < 0.14
 
 
 def test_costs_add_up_every_cell() -> None:

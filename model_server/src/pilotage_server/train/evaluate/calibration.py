@@ -38,7 +38,17 @@ def reliability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> lis
 
 def expected_calibration_error(actual: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
     """Mean distance between the probability of the likeliest class and how often it was right, in [0, 1]."""
+    return float(drawn_calibration_error(actual, probabilities, np.ones((1, len(actual))))[0])
+
+
+def drawn_calibration_error(
+    actual: NDArray[np.int64], probabilities: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The expected calibration error of each draw [b] of weights [b, n], in the bins of the undrawn rows."""
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == actual
-    bins = reliability(confidence, right)
-    return float(sum(one["rows"] * abs(one["score"] - one["share"]) for one in bins) / len(actual))
+    surplus = confidence - (probabilities.argmax(axis=1) == actual)
+    order = np.argsort(confidence, kind="stable")
+    bins = np.array_split(order, min(BINS, len(order)))
+    gaps = [np.abs(weights[:, rows] @ surplus[rows]) for rows in bins]
+    found: NDArray[np.float64] = np.sum(gaps, axis=0) / weights.sum(axis=1)
+    return found

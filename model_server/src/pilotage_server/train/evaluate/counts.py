@@ -45,6 +45,34 @@ def balanced_accuracy(counts: Counts) -> Floats:
     return macro(recall(counts))
 
 
+def matthews(counts: Counts) -> Floats:
+    """Matthews' correlation of truth and prediction in [−1, 1] [...]; 0 for a constant answer. Gorodkin 2004."""
+    rows, right, called, occurring = _margins(counts)
+    spread = (rows**2 - (called**2).sum(axis=-1)) * (rows**2 - (occurring**2).sum(axis=-1))
+    found = ratio(right * rows - (called * occurring).sum(axis=-1), np.sqrt(np.maximum(spread, 0.0)))
+    return np.nan_to_num(found)
+
+
+def kappa(counts: Counts) -> Floats:
+    """Cohen's kappa [...]: agreement beyond what the margins alone would give, in [−1, 1]."""
+    rows, right, called, occurring = _margins(counts)
+    by_chance = ratio((called * occurring).sum(axis=-1), rows**2)
+    return ratio(ratio(right, rows) - by_chance, 1 - by_chance)
+
+
+def entropy(counts: Counts) -> Floats:
+    """Log loss of whoever knows the class shares of these very rows only [...], nats."""
+    shares = ratio(counts.sum(axis=-1), counts.sum(axis=(-2, -1))[..., None])
+    found: Floats = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=-1)
+    return found
+
+
+def _margins(counts: Counts) -> tuple[Floats, Floats, Floats, Floats]:
+    """Rows, right answers [...], and how often each class was called and occurred [..., K]."""
+    whole = np.asarray(counts, dtype=np.float64)
+    return whole.sum(axis=(-2, -1)), _hits(whole).sum(axis=-1), whole.sum(axis=-2), whole.sum(axis=-1)
+
+
 def macro(per_class: Floats) -> Floats:
     """Mean over the classes where the metric is defined [...]."""
     defined = ~np.isnan(per_class)

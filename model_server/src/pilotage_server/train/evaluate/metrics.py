@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotage_server.train.evaluate import counts as of
-from pilotage_server.train.evaluate.calibration import expected_calibration_error
+from pilotage_server.train.evaluate.calibration import drawn_calibration_error, expected_calibration_error
 from pilotage_server.train.evaluate.ranking import aucs, one_vs_one
-from pilotage_server.train.evaluate.resample import area_interval, draw_weights, interval, proportion
+from pilotage_server.train.evaluate.resample import area_interval, draw_weights, interval, mirrored_interval, proportion
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -63,6 +63,8 @@ def evaluate(answers: Answers, *, seed: int, draws: int = 1_000) -> dict[str, An
         "confusion": counts.tolist(),
         "accuracy": right,
         "balancedAccuracy": interval(float(of.balanced_accuracy(counts)), of.balanced_accuracy(drawn)),
+        "matthews": interval(float(of.matthews(counts)), of.matthews(drawn)),
+        "kappa": interval(float(of.kappa(counts)), of.kappa(drawn)),
         "perClass": {label: _of_class(bag, i) for i, label in enumerate(answers.classes)},
         "micro": dict.fromkeys(per_class, right),  # every wrong row is one miss and one false alarm
         "macro": {n: interval(float(of.macro(f(counts))), of.macro(f(drawn))) for n, f in per_class.items()},
@@ -71,10 +73,11 @@ def evaluate(answers: Answers, *, seed: int, draws: int = 1_000) -> dict[str, An
             for n, f in per_class.items()
         },
         "logLoss": bag.mean(row_log_loss(answers.actual, answers.probabilities)),
+        "d2": bag.explained(row_log_loss(answers.actual, answers.probabilities)),
         "brier": bag.mean(row_brier(answers.actual, answers.probabilities)),
         "rocAuc": bag.roc_averages(),
         "prAuc": bag.pr_averages(),
-        "calibrationError": expected_calibration_error(answers.actual, answers.probabilities),
+        "calibrationError": bag.calibration_error(),
     }
     if answers.costs is not None:
         found["expectedCost"] = interval(
@@ -129,6 +132,19 @@ class _Bag:
         """Mean over rows with its interval."""
         draws = np.concatenate([of.ratio(chunk @ per_row, chunk.sum(axis=1)) for chunk in self._weights])
         return interval(float(per_row.mean()), draws)
+
+    def explained(self, losses: Floats) -> dict[str, Any]:
+        """D²: the share of the class shares' own log loss that the model takes away; 0 is knowing no more than them."""
+        draws = np.concatenate([of.ratio(chunk @ losses, chunk.sum(axis=1)) for chunk in self._weights])
+        value = of.ratio(losses.mean(), of.entropy(self.counts))
+        return interval(1 - float(value), 1 - of.ratio(draws, of.entropy(self.drawn)))
+
+    def calibration_error(self) -> dict[str, Any]:
+        """How far the likeliest class's probability is from how often it is right."""
+        answers = self._answers
+        draws = [drawn_calibration_error(answers.actual, answers.probabilities, chunk) for chunk in self._weights]
+        value = expected_calibration_error(answers.actual, answers.probabilities)
+        return mirrored_interval(value, np.concatenate(draws))
 
     def roc_averages(self) -> dict[str, Any]:
         """One-vs-rest macro and weighted; one-vs-one macro."""

@@ -41,6 +41,18 @@ def interval(value: float, draws: Floats) -> dict[str, Any]:
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
+def mirrored_interval(value: float, draws: Floats) -> dict[str, Any]:
+    """A distance ≥ 0 that draws overstate, with its 95 % basic bootstrap interval: what draws add to it is taken off.
+
+    For calibration error: noise in a bin only ever adds to it. Source: Davison & Hinkley 1997, §5.2.1.
+    """
+    found = interval(value, draws)
+    if found["value"] is None:
+        return found
+    return {"value": value, "low": min(max(0.0, 2 * value - found["high"]), value),
+            "high": max(2 * value - found["low"], value)}  # fmt: skip
+
+
 def area_interval(value: float, draws: Floats) -> dict[str, Any]:
     """An area in (0, 1) with the 95 % interval of its log-odds: value ± 1.96 bootstrap standard errors.
 

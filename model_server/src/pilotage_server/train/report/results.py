@@ -55,7 +55,7 @@ def _metrics(document: Mapping[str, Any]) -> str:
     )
     return (
         f"{interval_chart('overall metrics', [*overall, *ranks], high=1.0)}"
-        f"<p>{losses}; calibration error {number(metrics['calibrationError'])}.</p>"
+        f"<p>{losses}; calibration error {interval(metrics['calibrationError'])}.</p>"
         "<h3>Class by class</h3><table><tr><th>class</th><th>precision</th><th>recall</th><th>F1</th><th>ROC AUC</th>"
         f"<th>PR AUC</th><th>rows</th></tr>{rows}</table>"
         "<p class=soft>Precision: of those called so, how many are. Recall: of those that are, how many are found.</p>"
