@@ -32,12 +32,12 @@ def folder(tmp_path: Path) -> Path:
 def test_the_tutorial_runs_as_printed(folder: Path) -> None:
     here = f'PATH="{Path(sys.executable).parent}:$PATH"'
     script = "\n".join(blocks_of("sh")).replace('PATH="$PWD/.venv/bin:$PATH"', here)
-    for printed, free in zip(("8080", "8081"), free_ports(2), strict=True):
+    for printed, free in zip(("8080", "8081", "8180", "8181"), free_ports(4), strict=True):
         script = script.replace(printed, str(free))
     quick = {**os.environ, "PILOTAGE_SERVER_DRAIN_SECONDS": "0", "PILOTAGE_SERVER_LAST_SCRAPE_SECONDS": "0"}
 
     ran = subprocess.run(
-        ["bash", "-e", "-m", "-c", f"trap 'kill -9 %1 2>/dev/null || true' ERR\n{script}\nwait"],
+        ["bash", "-e", "-m", "-c", f"trap 'kill -9 $(jobs -p) 2>/dev/null || true' ERR\n{script}\nwait"],
         cwd=folder,
         env=quick,
         capture_output=True,
@@ -51,9 +51,11 @@ def test_the_tutorial_runs_as_printed(folder: Path) -> None:
     assert '"name":"predict","datatype":"BYTES","shape":[1],"data":["setosa"]' in said
     assert '"feedback_token":"' in said
     assert '"name":"contributions"' in said
-    (mistake,) = blocks_of("json")
-    assert mistake.strip() in said
-    assert json.loads(mistake)
+    assert '"name":"predict","datatype":"BYTES","shape":[2],"data":["class_0","class_1"]' in said
+    assert '{"predictions":["class_1"]}' in said
+    for mistake in blocks_of("json"):
+        assert mistake.strip() in said
+        assert json.loads(mistake)
 
 
 def test_every_reason_of_a_refusal_is_on_the_page() -> None:

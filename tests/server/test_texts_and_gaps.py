@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,47 @@ def test_every_way_to_send_a_table_gives_the_same_rows(rows: list[Row]) -> None:
 
     for way, found in ways.items():
         assert np.array_equal(found, expected, equal_nan=True), way
+
+
+cells = (
+    st.none() | st.booleans() | st.integers(-1, 11) | st.floats(allow_nan=False) | st.sampled_from(["nurse", "2", ""])
+)
+
+
+def refused_or_safe(read: Callable[[], np.ndarray]) -> bool:
+    """Whether reading gives rows a model may see, or a refusal that is the client's."""
+    try:
+        rows = read()
+    except Rejected as rejected:
+        return 400 <= rejected.status < 500
+    known, codes = ~np.isnan(rows), rows[:, 2:]
+    return bool(
+        np.isfinite(rows[known]).all()
+        and known[:, [1, 3]].all()
+        and np.isin(codes[known[:, 2:]], range(len(JOBS))).all()
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(cells, min_size=4, max_size=4), min_size=1, max_size=3),
+    st.sampled_from(["FP64", "INT64", "BOOL", "BYTES"]),
+    st.binary(max_size=30),
+)
+def test_whatever_cells_arrive_rows_are_safe_to_predict(rows: list[list[Any]], kind: str, tail: bytes) -> None:
+    shape = [len(rows), 4]
+    matrix = {"name": "x", "datatype": kind, "shape": shape, "data": rows}
+    columns = [
+        {"name": name, "datatype": kind, "shape": [len(rows)], "data": [row[i] for row in rows]}
+        for i, name in enumerate(SIGNATURE.features)
+    ]
+    binary = {"name": "x", "datatype": kind, "shape": shape, "parameters": {"binary_data_size": len(tail)}}
+
+    assert refused_or_safe(lambda: infer_rows(matrix))
+    assert refused_or_safe(lambda: infer_rows(*columns))
+    assert refused_or_safe(lambda: infer_rows(binary, tail=tail))
+    assert refused_or_safe(lambda: v1_rows(rows))
+    assert refused_or_safe(lambda: v1_rows([dict(zip(SIGNATURE.features, row, strict=True)) for row in rows]))
 
 
 def a_table(**changes: dict[str, Any]) -> list[dict[str, Any]]:
