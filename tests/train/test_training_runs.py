@@ -17,6 +17,7 @@ from pilotage_server.train.data import Table
 from pilotage_server.train.data import load as load_table
 from pilotage_server.train.data.split import split
 from support.serving import DIGITS, IRIS, TRAINER, Keys, a_config, train_config
+from support.tables import a_credit_config, a_credit_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "train"
 FOREST = {"estimator": "random-forest", "params": {"n_estimators": 8, "max_depth": 4}}
@@ -24,7 +25,8 @@ FOREST = {"estimator": "random-forest", "params": {"n_estimators": 8, "max_depth
 
 def train_in_a_process(config: Path, out: Path, hash_seed: str, *extra: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(TRAINER), "train", str(config), "--out", str(out), *extra],
+        [str(TRAINER), "train", config.name, "--out", str(out), *extra],
+        cwd=config.parent,
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
@@ -37,18 +39,27 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_two_processes_with_one_configuration_write_equal_bytes(tmp_path: Path, keys: Keys) -> None:
-    config = tmp_path / "forest.yaml"
-    config.write_text(yaml.safe_dump(a_config(DIGITS, model=FOREST)))
+def test_other_processes_folders_and_numbers_of_jobs_write_equal_bytes(tmp_path: Path, keys: Keys) -> None:
+    config = a_credit_config(
+        Path("credit.csv"),
+        candidates=[{"name": "forest", **FOREST}, {"name": "softmax", "estimator": "logistic-regression"}],
+        search={"folds": 2, "outer": 2},
+        features={"select": ["none", "k-best"], "score": "mutual-information"},
+    )
+    del config["model"]
+    runs: list[subprocess.CompletedProcess[str]] = []
+    for name, backend in (("here", "local"), ("moved", "processes")):
+        (tmp_path / name).mkdir()
+        a_credit_file(tmp_path / name / "credit.csv")
+        (tmp_path / name / "credit.yaml").write_text(yaml.safe_dump(config))
+        arguments = ["--signing-key", str(keys.private), "--backend", backend, "--jobs", "2"]
+        seed = str(len(runs) + 1)
+        runs.append(train_in_a_process(tmp_path / name / "credit.yaml", tmp_path / name / "run", seed, *arguments))
 
-    runs = [
-        train_in_a_process(config, tmp_path / seed, seed, "--signing-key", str(keys.private)) for seed in ("1", "2")
-    ]
-
-    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
     assert runs[0].stdout == runs[1].stdout
-    assert runs[0].stdout.startswith("pilotage.dev/models/digits@sha256:")
-    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+    assert runs[0].stdout.startswith("pilotage.dev/models/credit@sha256:")
+    assert files_of(tmp_path / "here" / "run") == files_of(tmp_path / "moved" / "run")
 
 
 def test_another_seed_or_key_gives_another_digest(tmp_path: Path, keys: Keys) -> None:
