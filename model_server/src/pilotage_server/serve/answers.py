@@ -9,9 +9,10 @@ import orjson
 from numpy.typing import NDArray
 
 from pilotage_server.serve.body import JSON_LENGTH
-from pilotage_server.serve.infer import OUTPUT_NAMES, InferRequest, Kind, Output
+from pilotage_server.serve.infer import InferRequest
 from pilotage_server.serve.inference import Answered
 from pilotage_server.serve.model import Predictions, ServedModel
+from pilotage_server.serve.outputs import OUTPUT_NAMES, Kind, Output
 from pilotage_server.serve.replies import JSON, Headers
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import orjson
@@ -22,30 +21,10 @@ from pilotage_server.serve.body import Body
 from pilotage_server.serve.columns import Column, Place
 from pilotage_server.serve.errors import Reason, Rejected
 from pilotage_server.serve.model import ServedModel
+from pilotage_server.serve.outputs import Output, read_flag, read_outputs
 from pilotage_server.serve.plain import read_plain
 from pilotage_server.serve.settings import Limits
 from pilotage_server.serve.tensors import TEXTS, Tail, Tensor, parameters_of
-
-
-class Kind(StrEnum):
-    """What a model can answer."""
-
-    PREDICT = "predict"
-    PREDICT_PROBA = "predict_proba"
-    DECISION = "decision"
-
-
-OUTPUT_NAMES: Final[Mapping[str, Kind]] = {**{kind.value: kind for kind in Kind}, "output-0": Kind.PREDICT}
-"""`output-0` is what other servers of scikit-learn models call their one output."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """One output asked for, by the name it was asked by, as JSON or as bytes behind it."""
-
-    name: str
-    kind: Kind
-    binary: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +62,6 @@ class InferRequest:
     outputs: tuple[Output, ...]
 
 
-_DEFAULTS: Final = {
-    binary: tuple(Output(name=kind.value, kind=kind, binary=binary) for kind in (Kind.PREDICT, Kind.PREDICT_PROBA))
-    for binary in (False, True)
-}
-_ALONE: Final = {
-    (name, binary): (Output(name=name, kind=kind, binary=binary),)
-    for name, kind in OUTPUT_NAMES.items()
-    for binary in (False, True)
-}
-"""One output under its name alone, what most clients ask for."""
-
-
 def read_infer(body: Body, signature: Signature) -> InferRequest:
     """Read one infer request; raises `Rejected`."""
     document = read_object(body.json, 'body: is not an object; send {"inputs": [...]}')
@@ -102,7 +69,7 @@ def read_infer(body: Body, signature: Signature) -> InferRequest:
     if identity is not None and not (isinstance(identity, str) and len(identity) <= 1_024):
         raise Rejected(Reason.BODY, "id: is not a text of at most 1024 characters")
     parameters = parameters_of(document, "parameters")
-    binary = _flag(parameters, "binary_data_output", "parameters", default=False)
+    binary = read_flag(parameters, "binary_data_output", "parameters", default=False)
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise Rejected(Reason.BODY, "inputs: is missing or empty; send a list of tensors")
@@ -123,39 +90,6 @@ def read_object(content: bytes, remedy: str) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise Rejected(Reason.BODY, remedy)
     return document
-
-
-def read_outputs(wanted: Any, *, binary: bool) -> tuple[Output, ...]:
-    """The outputs asked for, or the usual ones; `binary` where an output does not say. Raises `Rejected`."""
-    if wanted is None or wanted == []:
-        return _DEFAULTS[binary]
-    if not isinstance(wanted, list):
-        raise Rejected(Reason.OUTPUT, "outputs: is not a list")
-    if len(wanted) == 1 and isinstance(wanted[0], dict) and len(wanted[0]) == 1:
-        alone = _ALONE.get((str(wanted[0].get("name")), binary))
-        if alone is not None:
-            return alone
-    found: dict[str, Output] = {}
-    for i, output in enumerate(wanted):
-        name = output.get("name") if isinstance(output, dict) else None
-        if not isinstance(name, str) or name not in OUTPUT_NAMES:
-            hint = nearest(str(name)[:64], tuple(Kind))
-            raise Rejected(Reason.OUTPUT, f"outputs[{i}]: {str(name)[:64]!r} is no output of this model; {hint}")
-        label = f"outputs[{i}].parameters"
-        parameters = parameters_of(output, label)
-        if parameters.get("classification"):
-            raise Rejected(Reason.OUTPUT, f"{label}.classification: ask for predict_proba instead")
-        found[name] = Output(
-            name=name, kind=OUTPUT_NAMES[name], binary=_flag(parameters, "binary_data", label, default=binary)
-        )
-    return tuple(found.values())
-
-
-def _flag(parameters: Mapping[str, Any], key: str, label: str, *, default: bool) -> bool:
-    value = parameters.get(key, default)
-    if not isinstance(value, bool):
-        raise Rejected(Reason.BODY, f"{label}.{key}: {str(value)[:32]} is neither true nor false")
-    return value
 
 
 def read_tensors(inputs: list[Any], binary: bytes, signature: Signature) -> NDArray[np.float64]:

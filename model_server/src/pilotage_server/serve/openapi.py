@@ -13,8 +13,8 @@ import orjson
 
 from pilotage_server import __version__
 from pilotage_server.bundle.manifest import Feature
-from pilotage_server.serve.infer import OUTPUT_NAMES
 from pilotage_server.serve.model import ServedModel
+from pilotage_server.serve.outputs import OUTPUT_NAMES
 
 
 def openapi_document(model: ServedModel) -> bytes:

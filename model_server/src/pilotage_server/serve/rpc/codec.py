@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from pilotage_server.serve.answers import packed_labels, packed_texts
 from pilotage_server.serve.errors import Reason, Rejected
-from pilotage_server.serve.infer import InferRequest, Kind, Signature, read_outputs, read_tensors
+from pilotage_server.serve.infer import InferRequest, Signature, read_tensors
 from pilotage_server.serve.inference import Answered
 from pilotage_server.serve.metadata import model_metadata
 from pilotage_server.serve.model import Predictions, ServedModel
+from pilotage_server.serve.outputs import Kind, read_outputs
 from pilotage_server.serve.rpc.messages import message
 
 _CONTENTS: Final[Mapping[str, str]] = {
