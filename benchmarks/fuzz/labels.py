@@ -26,24 +26,19 @@ from pilotage_server.feedback import (
     Unreadable,
     open_token,
 )
+from pilotage_server.feedback.announcing import read_announcement, write_announcement
 from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.items import Judge, Place, read_request
 from pilotage_server.feedback.items import Refused as ItemsRefused
+from pilotage_server.feedback.messages import Announcement, Decision, Decisions, Delivery, Item
 from pilotage_server.feedback.token import Forged
 from pilotage_server.feedback.wire import (
-    Announcement,
-    Decision,
-    Decisions,
-    Delivery,
     Incomprehensible,
-    Item,
-    read_announcement,
     read_decisions,
     read_delivery,
     read_question,
     read_relayed,
     read_results,
-    write_announcement,
     write_decisions,
     write_delivery,
     write_question,

@@ -20,10 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pilotage_server.feedback import Result
 from pilotage_server.feedback.collector.ledger import MAX_AGE_MS, Ledger, LedgerFailed
+from pilotage_server.feedback.messages import Decision, Decisions
 from pilotage_server.feedback.probabilities import LETTERS, scores
 from pilotage_server.feedback.seal import WINDOW_MS
 from pilotage_server.feedback.token import chosen_row
-from pilotage_server.feedback.wire import Decision, Decisions
 from pilotage_server.quality.buckets import DELAY_BOUNDS_S, late_bucket
 from pilotage_server.quality.slices import Slice
 from support.feedback import START_S, a_delivery, an_announcement, an_item

@@ -11,17 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilotage_server.feedback import FeedbackEndpoint, Forwarder, KeyRing, Result, TokenSigner, Unreadable, open_token
+from pilotage_server.feedback.announcing import read_announcement
 from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.items import Judge, Place
 from pilotage_server.feedback.token import Forged, Token, as_text
-from pilotage_server.feedback.wire import (
-    Incomprehensible,
-    read_announcement,
-    read_decisions,
-    read_delivery,
-    read_relayed,
-    read_results,
-)
+from pilotage_server.feedback.wire import Incomprehensible, read_decisions, read_delivery, read_relayed, read_results
 from support.feedback import REVISION, START_S, an_announcement, an_identity, key_dir
 
 NOW = int(START_S * 1000)

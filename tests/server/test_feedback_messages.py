@@ -6,20 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage_server.feedback import CollectorLink, CollectorUnavailable, KeyRing, Result
+from pilotage_server.feedback.announcing import read_announcement, write_announcement
 from pilotage_server.feedback.link import Unregistered
+from pilotage_server.feedback.messages import MAX_MESSAGE_ITEMS, Announcement, Delivery
 from pilotage_server.feedback.seal import NotOurs, check_seal, seal
 from pilotage_server.feedback.wire import (
     LABELS_PATH,
     MAX_MESSAGE_BYTES,
-    MAX_MESSAGE_ITEMS,
     REVISIONS_PATH,
-    Announcement,
-    Delivery,
     Incomprehensible,
-    read_announcement,
     read_delivery,
     read_results,
-    write_announcement,
     write_delivery,
 )
 from pilotage_server.quality.slices import Slice

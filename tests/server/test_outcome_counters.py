@@ -14,8 +14,8 @@ from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.collector.quality import quality
 from pilotage_server.feedback.collector.settings import CollectorConfig, Export
 from pilotage_server.feedback.items import Judge
+from pilotage_server.feedback.messages import Announcement, Decision, Decisions, Delivery, Item
 from pilotage_server.feedback.token import chosen_row
-from pilotage_server.feedback.wire import Announcement, Decision, Decisions, Delivery, Item
 from pilotage_server.quality.buckets import LOSS_CLIP, MICRO
 from pilotage_server.quality.slices import Slice
 from support.feedback import REVISION, START_S, a_delivery, an_announcement, an_item, key_dir, samples, total

@@ -8,8 +8,8 @@ import pytest
 
 from pilotage_server.feedback import Asked, CollectorLink, Issuer, Shadow, TokenSigner
 from pilotage_server.feedback.collector.ledger import Ledger
+from pilotage_server.feedback.messages import Decision, Decisions
 from pilotage_server.feedback.shadow import MAX_WAITING, ShadowPost
-from pilotage_server.feedback.wire import Decision, Decisions
 from support.feedback import Clock, a_collector, an_announcement, an_endpoint, an_identity, post, samples
 
 STABLE, CANARY = "pets-0a1b2c3d4e", "pets-canary"

@@ -19,9 +19,9 @@ from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.collector.service import Service
 from pilotage_server.feedback.collector.settings import ConfigFile
 from pilotage_server.feedback.collector.writer import Writer
+from pilotage_server.feedback.messages import Announcement, Delivery, Item
 from pilotage_server.feedback.probabilities import encoder
 from pilotage_server.feedback.token import Token, open_token
-from pilotage_server.feedback.wire import Announcement, Delivery, Item
 from pilotage_server.quality.slices import Slice
 
 CLASSES = ("cat", "dog", "eel")

@@ -18,11 +18,11 @@ from pilotage_server.feedback.forwarder import Forwarder
 from pilotage_server.feedback.items import MAX_ITEMS, Answer, Judge, Refused, answer_of, read_request, written
 from pilotage_server.feedback.keys import KeyRing
 from pilotage_server.feedback.link import CollectorUnavailable
+from pilotage_server.feedback.messages import Item
 from pilotage_server.feedback.relay import Relay
 from pilotage_server.feedback.results import Result
 from pilotage_server.feedback.settings import DEFAULT_RATE
 from pilotage_server.feedback.tally import EndpointTally, Turned
-from pilotage_server.feedback.wire import Item
 
 JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
 AT_ONCE: Final = 100

@@ -15,8 +15,8 @@ import structlog
 
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.link import CollectorLink, CollectorUnavailable, Unregistered
+from pilotage_server.feedback.messages import MAX_MESSAGE_ITEMS, Announcement, Delivery, Item
 from pilotage_server.feedback.results import Result
-from pilotage_server.feedback.wire import MAX_MESSAGE_ITEMS, Announcement, Delivery, Item
 
 MAX_QUEUED_ITEMS: Final = 20_000
 PATIENCE_S: Final = 10.0

@@ -13,9 +13,9 @@ import orjson
 
 from pilotage_server.feedback.classes import MAX_CLASS_LENGTH
 from pilotage_server.feedback.keys import KeyRing
+from pilotage_server.feedback.messages import Item
 from pilotage_server.feedback.results import REASONS, Result
 from pilotage_server.feedback.token import Forged, Token, Unreadable, open_token
-from pilotage_server.feedback.wire import Item
 
 MAX_BODY_BYTES: Final = 1_000_000
 MAX_ITEMS: Final = 1_000

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pilotage_server.feedback.announcing import write_announcement
 from pilotage_server.feedback.exchange import Exchange, ExchangeFailed
 from pilotage_server.feedback.keys import KeyRing
+from pilotage_server.feedback.messages import Announcement, Decisions, Delivery
 from pilotage_server.feedback.results import Result
 from pilotage_server.feedback.seal import seal
 from pilotage_server.feedback.wire import (
@@ -18,12 +20,8 @@ from pilotage_server.feedback.wire import (
     LABELS_PATH,
     QUALITY_PATH,
     REVISIONS_PATH,
-    Announcement,
-    Decisions,
-    Delivery,
     Incomprehensible,
     read_results,
-    write_announcement,
     write_decisions,
     write_delivery,
     write_question,

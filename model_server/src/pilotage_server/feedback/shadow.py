@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.forwarder import announcement_of
 from pilotage_server.feedback.link import CollectorLink, CollectorUnavailable, Unregistered
-from pilotage_server.feedback.wire import MAX_MESSAGE_ITEMS, Decision, Decisions
+from pilotage_server.feedback.messages import MAX_MESSAGE_ITEMS, Decision, Decisions
 
 EVERY_S: Final = 0.5
 MAX_WAITING: Final = 20_000

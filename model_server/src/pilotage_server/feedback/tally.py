@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.items import Answer
+from pilotage_server.feedback.messages import Item
 from pilotage_server.feedback.results import OTHER_REVISION, Result
-from pilotage_server.feedback.wire import Item
 
 DECIDED_HERE: Final = (Result.MALFORMED, Result.BAD_SIGNATURE, Result.WRONG_CLUSTER, Result.UNKNOWN_LABEL)
 

@@ -1,155 +1,31 @@
-"""What pods and the collector say to each other: the messages and their JSON.
+"""What pods and the collector say to each other, as JSON: paths, and a writer and a reader for each message.
 
-`POST /v1/revisions` announces a revision and its classes; `POST /v1/labels` hands over labels whose tokens are proven;
-`POST /v1/decisions` tells what a shadow would have answered. `POST /v1/quality` asks for the numbers.
-`POST /v1/relay` comes from another cluster, which shares no key with this one: its tokens prove themselves.
-Every other message is sealed (`seal`). All kinds are idempotent: one that is repeated changes nothing. Moves no bytes
-itself.
+`POST /v1/labels` hands over labels whose tokens are proven; `POST /v1/decisions` tells what a shadow would have
+answered; `POST /v1/quality` asks for the numbers; `POST /v1/revisions` is `announcing`'s. `POST /v1/relay` comes from
+another cluster, which shares no key with this one: its tokens prove themselves. Every other message is sealed (`seal`).
+All kinds are idempotent: one that is repeated changes nothing. Moves no bytes itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from pilotage_server.feedback.classes import MAX_CLASS_LENGTH, IdentityRefused, check_classes
+from pilotage_server.feedback.messages import MAX_MESSAGE_ITEMS, Decision, Decisions, Delivery, Item
 from pilotage_server.feedback.results import Result
 from pilotage_server.feedback.token import MAX_ROWS
-from pilotage_server.quality.slices import MAX_SLICES, MAX_VALUES, Slice
 
 REVISIONS_PATH: Final = "/v1/revisions"
 LABELS_PATH: Final = "/v1/labels"
 DECISIONS_PATH: Final = "/v1/decisions"
 QUALITY_PATH: Final = "/v1/quality"
 RELAY_PATH: Final = "/v1/relay"
-RELAYED: Final = ""
-"""The sender of a delivery that came from another cluster: no revision, and no message can claim it."""
-MAX_MESSAGE_ITEMS: Final = 5_000
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 """More than 5,000 items take with the longest names and every character escaped."""
 
 
 class Incomprehensible(ValueError):
     """A proven message that cannot be read: another version of the server sent it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One label with what its token proves: `nonce` as 16 hex digits, `row` of `rows`, class index `predicted`.
-
-    `audit`: 1 if the request was picked for labelling. In hex digits, empty where there are none: the row's encoded
-    `probabilities`, the 8 bytes of the `request` where a shadow answered too, and the codes of its `slices`.
-    """
-
-    revision: str
-    issued_ms: int
-    nonce: str
-    rows: int
-    row: int
-    predicted: int
-    label: str
-    audit: int = 0
-    probabilities: str = ""
-    request: str = ""
-    slices: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
-    """A revision that serves here, with its classes in the model's order, its slices and its costs, if any."""
-
-    model: str
-    revision: str
-    classes: tuple[str, ...]
-    slices: tuple[Slice, ...] = ()
-    costs: tuple[tuple[float, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a shadow would have answered: request id as 16 hex digits, unix ms, one class index per row as hex."""
-
-    request: str
-    at_ms: int
-    predicted: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decisions:
-    """Decisions of a shadow, a pod of `sender`, a revision the collector must know."""
-
-    model: str
-    sender: str
-    decisions: tuple[Decision, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """Labels from a pod of `sender`, a revision the collector must know before it takes them."""
-
-    model: str
-    sender: str
-    items: tuple[Item, ...]
-
-
-def write_announcement(announcement: Announcement) -> bytes:
-    """The body of `POST /v1/revisions`; what is empty is left out, as collectors of an older version expect it."""
-    message: dict[str, Any] = {
-        "model": announcement.model,
-        "revision": announcement.revision,
-        "classes": announcement.classes,
-    }
-    if announcement.slices:
-        message["slices"] = [(one.name, one.values) for one in announcement.slices]
-    if announcement.costs:
-        message["costs"] = announcement.costs
-    return orjson.dumps(message)
-
-
-def read_announcement(body: bytes) -> Announcement:
-    """Raises `Incomprehensible`."""
-    message = _object(body)
-    classes = message.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise Incomprehensible("classes: must be a list of strings")
-    try:
-        check_classes(tuple(classes))
-    except IdentityRefused as error:
-        raise Incomprehensible(str(error)) from error
-    return Announcement(
-        model=_text(message, "model"),
-        revision=_text(message, "revision"),
-        classes=tuple(classes),
-        slices=read_slices(message.get("slices", [])),
-        costs=read_costs(message.get("costs", []), len(classes)),
-    )
-
-
-def read_slices(written: Any) -> tuple[Slice, ...]:
-    """Slices out of JSON. Raises `Incomprehensible`."""
-    try:
-        found = tuple(Slice(name=name, values=tuple(values)) for name, values in written)
-    except (TypeError, ValueError) as error:
-        raise Incomprehensible("slices: must be a list of name and values") from error
-    texts = [text for one in found for text in (one.name, *one.values)]
-    if len(found) > MAX_SLICES or any(len(one.values) > MAX_VALUES for one in found):
-        raise Incomprehensible(f"slices: at most {MAX_SLICES} of {MAX_VALUES} values")
-    if not all(isinstance(text, str) and len(text) <= MAX_CLASS_LENGTH for text in texts):
-        raise Incomprehensible(f"slices: names and values are texts of at most {MAX_CLASS_LENGTH} characters")
-    return found
-
-
-def read_costs(written: Any, classes: int) -> tuple[tuple[float, ...], ...]:
-    """A cost matrix, or none, out of JSON. Raises `Incomprehensible`."""
-    if written == []:
-        return ()
-    rows = written if isinstance(written, list) else []
-    if len(rows) != classes or not all(isinstance(row, list) and len(row) == classes for row in rows):
-        raise Incomprehensible(f"costs: must be {classes} lists of {classes} numbers")
-    if not all(type(cost) in (int, float) and 0 <= cost < 1e12 for row in rows for cost in row):
-        raise Incomprehensible("costs: must be numbers from 0 to 1e12")
-    return tuple(tuple(map(float, row)) for row in rows)
 
 
 def write_delivery(delivery: Delivery) -> bytes:
@@ -168,7 +44,7 @@ def write_delivery(delivery: Delivery) -> bytes:
 
 def read_delivery(body: bytes) -> Delivery:
     """Raises `Incomprehensible`."""
-    message = _object(body)
+    message = read_object(body)
     rows = _rows(message, "items")
     try:
         items = tuple([Item(*row) for row in rows])
@@ -176,7 +52,7 @@ def read_delivery(body: bytes) -> Delivery:
         raise Incomprehensible("items: an item has seven or eleven fields") from error
     for item, row in zip(items, rows, strict=True):
         _check_types(item, is_long=len(row) > 7)
-    return Delivery(model=_text(message, "model"), sender=_text(message, "sender"), items=items)
+    return Delivery(model=read_text(message, "model"), sender=read_text(message, "sender"), items=items)
 
 
 def write_decisions(decisions: Decisions) -> bytes:
@@ -187,7 +63,7 @@ def write_decisions(decisions: Decisions) -> bytes:
 
 def read_decisions(body: bytes) -> Decisions:
     """Raises `Incomprehensible`."""
-    message = _object(body)
+    message = read_object(body)
     rows = _rows(message, "decisions")
     try:
         decisions = tuple([Decision(*row) for row in rows])
@@ -196,7 +72,7 @@ def read_decisions(body: bytes) -> Decisions:
     for one in decisions:
         if not _is_time(one.at_ms) or not _is_hex(one.request, 16) or not _is_hex(one.predicted):
             raise Incomprehensible("decisions: a field has the wrong type")
-    return Decisions(model=_text(message, "model"), sender=_text(message, "sender"), decisions=decisions)
+    return Decisions(model=read_text(message, "model"), sender=read_text(message, "sender"), decisions=decisions)
 
 
 def write_question(model: str) -> bytes:
@@ -206,7 +82,7 @@ def write_question(model: str) -> bytes:
 
 def read_question(body: bytes) -> str:
     """The model a question is about. Raises `Incomprehensible`."""
-    return _text(_object(body), "model")
+    return read_text(read_object(body), "model")
 
 
 def write_relay(model: str, posted: Sequence[Any]) -> bytes:
@@ -216,7 +92,7 @@ def write_relay(model: str, posted: Sequence[Any]) -> bytes:
 
 def read_relayed(body: bytes, expected: int) -> list[dict[str, Any]]:
     """The issuing cluster's answers, of which nothing but known texts is passed on. Raises `Incomprehensible`."""
-    answers = _object(body).get("results")
+    answers = read_object(body).get("results")
     if not isinstance(answers, list) or len(answers) != expected:
         raise Incomprehensible(f"results: expected {expected}")
     found = []
@@ -236,7 +112,7 @@ def write_results(results: Sequence[Result]) -> bytes:
 
 def read_results(body: bytes, expected: int) -> list[Result]:
     """Raises `Incomprehensible`, also when the answer has not one result per item."""
-    words = _object(body).get("results")
+    words = read_object(body).get("results")
     if not isinstance(words, list) or len(words) != expected:
         raise Incomprehensible(f"results: expected {expected}")
     try:
@@ -289,7 +165,8 @@ def _rows(message: dict[str, Any], name: str) -> list[Any]:
     return rows
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, Any]:
+    """A message, whatever is in it. Raises `Incomprehensible`."""
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -299,7 +176,8 @@ def _object(body: bytes) -> dict[str, Any]:
     return message
 
 
-def _text(message: dict[str, Any], name: str) -> str:
+def read_text(message: dict[str, Any], name: str) -> str:
+    """A name in a message. Raises `Incomprehensible`."""
     value = message.get(name)
     if not isinstance(value, str) or not 1 <= len(value) <= 63:
         raise Incomprehensible(f"{name}: must be a string of 1 to 63 characters")

@@ -26,11 +26,11 @@ from pilotage_server.feedback.collector.work import (
     UnknownSender,
     Work,
 )
+from pilotage_server.feedback.messages import RELAYED, Announcement, Decisions, Delivery, Item
 from pilotage_server.feedback.probabilities import Scores, is_readable, scores
 from pilotage_server.feedback.results import OTHER_REVISION, Result
 from pilotage_server.feedback.seal import WINDOW_MS
 from pilotage_server.feedback.token import chosen_row
-from pilotage_server.feedback.wire import RELAYED, Announcement, Decisions, Delivery, Item
 from pilotage_server.quality.buckets import DELAY_BOUNDS_S, MAX_CURVES, cohort, late_bucket
 
 _SEEN_EVERY_MS: Final = 3_600_000  # how stale the time of the last announcement may be on disk

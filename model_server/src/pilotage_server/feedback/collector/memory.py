@@ -11,9 +11,9 @@ from typing import Final
 
 import orjson
 
+from pilotage_server.feedback.announcing import read_costs, read_slices
 from pilotage_server.feedback.collector.snapshot import Arrivals, Cell, Counts, Moments
 from pilotage_server.feedback.collector.window import Window, packed
-from pilotage_server.feedback.wire import read_costs, read_slices
 from pilotage_server.quality.slices import Slice
 
 _WINDOW_SCAN: Final = 100_000

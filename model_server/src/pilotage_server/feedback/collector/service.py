@@ -13,6 +13,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from pilotage_server.feedback.announcing import read_announcement
 from pilotage_server.feedback.collector.exposition import Exposition
 from pilotage_server.feedback.collector.quality import quality
 from pilotage_server.feedback.collector.settings import ConfigFile
@@ -29,6 +30,7 @@ from pilotage_server.feedback.collector.writer import Busy, Writer
 from pilotage_server.feedback.credentials import Credentials
 from pilotage_server.feedback.items import Answer, Judge, Place, Refused, answer_of, read_request, written
 from pilotage_server.feedback.keys import KeyRing
+from pilotage_server.feedback.messages import RELAYED, Delivery, Item
 from pilotage_server.feedback.seal import NotOurs, check_seal
 from pilotage_server.feedback.wire import (
     DECISIONS_PATH,
@@ -36,12 +38,8 @@ from pilotage_server.feedback.wire import (
     MAX_MESSAGE_BYTES,
     QUALITY_PATH,
     RELAY_PATH,
-    RELAYED,
     REVISIONS_PATH,
-    Delivery,
     Incomprehensible,
-    Item,
-    read_announcement,
     read_decisions,
     read_delivery,
     read_question,

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from pilotage_server.feedback.messages import Announcement, Decisions, Delivery
 from pilotage_server.feedback.results import Result
-from pilotage_server.feedback.wire import Announcement, Decisions, Delivery
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pilotage_server.feedback.collector.ledger import Ledger, LedgerFailed
 from pilotage_server.feedback.collector.settings import ConfigFile, Export
 from pilotage_server.feedback.collector.snapshot import Snapshot
 from pilotage_server.feedback.collector.work import Outcome, Work
-from pilotage_server.feedback.wire import Decisions, Delivery
+from pilotage_server.feedback.messages import Decisions, Delivery
 
 TICK_S: Final = 0.25
 CONFIG_EVERY_S: Final = 1.0
