@@ -121,6 +121,7 @@ class RecyclingProtocol(HttpToolsProtocol):
         self._unparsed_bytes = 0
         self._in_head = True
         self._is_unusual = False
+        self._has_ended = False
         self._held: bytearray | None = None  # what has come of the body of a request that should go directly
         self._await_head()
 
@@ -129,6 +130,12 @@ class RecyclingProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if not self.connections:
             self.emptied.set()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Tell whether a client that has said all it wants to still waits for answers to whole requests."""
+        self._has_ended = True
+        latest: Any = self.cycle
+        return latest is not None and not latest.response_complete and not getattr(latest, "more_body", False)
 
     def data_received(self, data: bytes) -> None:
         """Parse. Bytes of a head that has not ended count at once.
@@ -223,9 +230,11 @@ class RecyclingProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Send what the answer to a HEAD left behind."""
+        """Send what the answer to a HEAD left behind; nothing comes behind the last word of a client."""
         self._corked.flush()
         super().on_response_complete()
+        if self._has_ended and self.cycle.response_complete:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, or has no end of headers; uvicorn's own words would be plain text."""
