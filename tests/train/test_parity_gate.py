@@ -20,7 +20,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from pilotage_server.bundle import BackendKind, Refused, load, open_source, read_trusted_keys
 from pilotage_server.bundle.decision import Argmax, Threshold
 from pilotage_server.bundle.predictor import OnnxPredictor, SklearnPredictor
-from pilotage_server.train.config import Calibration, Candidate, FeatureSelection, Preparation
+from pilotage_server.train.config import Calibration, Candidate, FeatureSelection, Imbalance, Preparation
 from pilotage_server.train.deploy.convert import NoOnnx, to_onnx
 from pilotage_server.train.deploy.export import ONNX_FILE, SKOPS_FILE, export, judge
 from pilotage_server.train.deploy.parity import RANDOM_ROWS, compare, parity_rows
@@ -85,6 +85,7 @@ def a_pipeline(
     preparation: Preparation | None = None,
     selection: FeatureSelection | None = None,
     method: str = "auto",
+    imbalance: Imbalance = Imbalance.NONE,
 ) -> Pipeline:
     """A fitted pipeline as it would serve."""
     rows, labels = a_table(classes, gaps=gaps)
@@ -93,7 +94,8 @@ def a_pipeline(
         candidate=candidate,
         columns=Columns(numeric=(0, 1, 2, 3), categorical=(4, 5), has_missing=gaps),
         preparation=preparation or Preparation(),
-        selection=selection or FeatureSelection(),
+        selections=(selection or FeatureSelection(),),
+        imbalance=imbalance,
     )
     variant = Variant(blueprint=blueprint, calibration=Calibration(method=method, folds=3))
     return serving_form(fit(variant, {}, Rows(values=rows, labels=labels)))
@@ -162,6 +164,28 @@ def test_neighbours_by_any_distance_load_where_they_serve(metric: str, algorithm
     exported = export(pipeline, rows, decision=Argmax(), wanted="auto")
 
     assert np.array_equal(exported.predictor.probabilities(rows), pipeline.predict_proba(rows))
+
+
+@pytest.mark.parametrize(
+    ("method", "score"), [("k-best", "f"), ("k-best", "mutual-information"), ("rfe-cv", "f"), ("from-model", "f")]
+)
+def test_every_selection_is_exact_and_loads_in_scikit_learn_too(method: str, score: str) -> None:
+    pipeline = a_pipeline("decision-tree", selection=FeatureSelection(method=method, score=score))
+
+    exported = export(pipeline, some_rows(), decision=Argmax(), wanted="auto")
+
+    assert exported.attempts[0].max_difference == 0.0
+    again = SklearnPredictor(exported.files[SKOPS_FILE], name=SKOPS_FILE)
+    assert np.array_equal(again.probabilities(some_rows()), pipeline.predict_proba(some_rows()))
+
+
+@pytest.mark.parametrize("imbalance", [Imbalance.BALANCED_FOREST, Imbalance.SMOTE], ids=str)
+def test_forests_that_were_taught_on_altered_rows_are_exact(imbalance: Imbalance) -> None:
+    pipeline = a_pipeline("random-forest", imbalance=imbalance, method="none")
+
+    attempt, _ = judge(pipeline, to_onnx(pipeline, 6), some_rows(), Argmax())
+
+    assert (attempt.max_difference, attempt.changed_decisions) == (0.0, 0)
 
 
 def test_votes_that_tie_are_decided_as_scikit_learn_decides_them() -> None:

@@ -60,14 +60,15 @@ def boosting(graph: Graph, rows: Value, model: HistGradientBoostingClassifier) -
     """The baseline and a value per iteration and class, added up."""
     if model.is_categorical_ is not None and np.any(model.is_categorical_):
         raise NoOnnx("HistGradientBoostingClassifier with categorical splits has no exact ONNX form here")
-    each = model.n_trees_per_iteration_
+    columns = model.n_trees_per_iteration_
     trees = trees_of(model)
-    weights = [predictor.nodes["value"] for iteration in model._predictors for predictor in iteration]
+    nodes = [predictor.nodes for iteration in model._predictors for predictor in iteration]
+    weights = [one["value"][tree.is_leaf] for one, tree in zip(nodes, trees, strict=True)]
     # The sum starts with the baseline, so the first iteration's leaves can carry it.
-    baseline = np.broadcast_to(model._baseline_prediction, (1, each))[0]
-    weights[:each] = [values + start for values, start in zip(weights[:each], baseline, strict=True)]
+    baseline = np.broadcast_to(model._baseline_prediction, (1, columns))[0]
+    weights[:columns] = [values + start for values, start in zip(weights[:columns], baseline, strict=True)]
     found = _ensemble(graph, rows, trees, weights)
-    by_class = graph.add("Reshape", found, np.array([-1, len(trees) // each, each]))
+    by_class = graph.add("Reshape", found, np.array([-1, len(trees) // columns, columns]))
     decision = graph.sum(graph.add("Transpose", by_class, perm=[1, 0, 2]), 0)
     return Scores(decision=decision, probabilities=from_logits(graph, decision, len(model.classes_)))
 
@@ -83,9 +84,9 @@ def trees_of(classifier: Any) -> list[Tree]:
 
 def _mean(graph: Graph, rows: Value, models: Sequence[DecisionTreeClassifier]) -> Value:
     trees = [_grown(model) for model in models]
-    shares = np.vstack([model.tree_.value[:, 0, :] for model in models])
-    table, numbers = np.unique(shares, axis=0, return_inverse=True)
-    ends = np.cumsum([len(tree.is_leaf) for tree in trees])
+    shares = [model.tree_.value[tree.is_leaf, 0, :] for model, tree in zip(models, trees, strict=True)]
+    table, numbers = np.unique(np.vstack(shares), axis=0, return_inverse=True)
+    ends = np.cumsum([len(each) for each in shares])
     weights = np.split(numbers.ravel().astype(np.float64), ends[:-1])
     rounded = graph.cast(graph.cast(rows, np.float32), np.float64)
     leaves = graph.cast(_ensemble(graph, rounded, trees, weights), np.int64)
@@ -120,21 +121,21 @@ def _boosted(nodes: NDArray[Any]) -> Tree:
 
 
 def _ensemble(graph: Graph, rows: Value, trees: Sequence[Tree], weights: Sequence[NDArray[np.float64]]) -> Value:
-    """The weight of the leaf each row reaches in each tree, [n, trees]; `weights` are per node of each tree."""
+    """The weight of the leaf each row reaches in each tree, [n, trees]; `weights` are those of each tree's leaves."""
     columns: dict[str, list[NDArray[Any]]] = {}
-    roots, leaf_weights, leaf_targets = [], [], []
+    roots, leaf_targets = [], []
     nodes = leaves = 0
     for number, (tree, weight) in enumerate(zip(trees, weights, strict=True)):
         roots.append(nodes)
-        if tree.is_leaf[0]:
-            tree, weight = _with_a_root(tree), np.repeat(weight, 2)
-        for name, values in _branches(tree, nodes, leaves).items():
+        rooted = _with_a_root(tree) if tree.is_leaf[0] else tree
+        for name, values in _branches(rooted, nodes, leaves).items():
             columns.setdefault(name, []).append(values)
-        leaf_weights.append(weight[tree.is_leaf])
-        leaf_targets.append(np.full(int(tree.is_leaf.sum()), number))
-        nodes, leaves = nodes + len(columns["splits"][-1]), leaves + len(leaf_targets[-1])
+        leaf_targets.append(np.full(len(weight), number))
+        nodes, leaves = nodes + len(columns["splits"][-1]), leaves + len(weight)
     flat = {name: np.concatenate(values) for name, values in columns.items()}
     splits = flat.pop("splits").astype(np.float64)
+    if not flat["missing_value_tracks_true"].any():
+        del flat["missing_value_tracks_true"]
     return graph.add(
         "TreeEnsemble",
         rows,
@@ -143,7 +144,7 @@ def _ensemble(graph: Graph, rows: Value, trees: Sequence[Tree], weights: Sequenc
         tree_roots=roots,
         nodes_splits=numpy_helper.from_array(splits),
         nodes_modes=numpy_helper.from_array(np.full(len(splits), _AT_MOST, dtype=np.uint8)),
-        leaf_weights=numpy_helper.from_array(np.concatenate(leaf_weights)),
+        leaf_weights=numpy_helper.from_array(np.concatenate(weights)),
         leaf_targetids=np.concatenate(leaf_targets).tolist(),
         **{f"nodes_{name}": values.astype(np.int64).tolist() for name, values in flat.items()},
     )
