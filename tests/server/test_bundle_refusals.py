@@ -137,6 +137,14 @@ SIGNED_FAULTS: dict[str, tuple[Tamper, str]] = {
         lambda b: edit(b, lambda m: m.update(features=[{"name": "x", "low": 0, "high": 1}])),
         r"manifest\.json: golden\.rows\[0\]: is not a row of 1 numbers",
     ),
+    "a gap where none is allowed": (
+        lambda b: edit(b, lambda m: m["golden"]["rows"][0].__setitem__(1, None)),  # type: ignore[index]
+        r"manifest\.json: golden\.rows\[0\]: holds what is no number, or null for a feature that has no missing values",
+    ),
+    "a category that occurs twice": (
+        lambda b: edit(b, lambda m: m["features"][0].update(categories=["a", "a"])),  # type: ignore[index]
+        r"manifest\.json: features\[0\]\.categories: must be different texts of 1 to 1024 characters",
+    ),
     "a tolerance that proves nothing": (
         lambda b: edit(b, lambda m: m["golden"].update(tolerance=1)),  # type: ignore[attr-defined]
         r"manifest\.json: golden\.tolerance: 1 is outside \[0, 0\.001\]",

@@ -99,10 +99,10 @@ def read_tensors(inputs: list[Any], binary: bytes, signature: Signature) -> NDAr
         raise Rejected(
             Reason.FEATURE, f"inputs: {len(inputs)} tensors; send one matrix [n, {width}], or one per feature"
         )
-    if len(inputs) == 1 and not binary and not signature.columns:
+    if len(inputs) == 1 and not binary and (width > 1 or not signature.columns):
         plain = read_plain(inputs[0], width, signature.max_rows)
         if plain is not None:
-            return plain
+            return _allowed(plain, signature, f"inputs[0] {inputs[0]['name']!r}") if signature.columns else plain
     tail = Tail(binary)
     tensors = [Tensor.read(item, i, tail) for i, item in enumerate(inputs)]
     tail.check_empty()
@@ -121,14 +121,20 @@ def _matrix(tensor: Tensor, signature: Signature) -> NDArray[np.float64]:
     check_count(tensor.shape[0], signature.max_rows, tensor.label)
     if not signature.columns:
         return tensor.values().reshape(tensor.shape)
-    places = [_in_matrix(tensor, column) for column in signature.columns]
     if tensor.datatype == TEXTS:
+        places = [_in_matrix(tensor.label, column) for column in signature.columns]
         return read_by_place(tensor.cells(), signature, places)
-    rows = tensor.values(gaps=True).reshape(tensor.shape)
-    for values, column, place in zip(rows.T, signature.columns, places, strict=True):
-        column.check_gaps(values, place)
+    return _allowed(tensor.values(gaps=True).reshape(tensor.shape), signature, tensor.label)
+
+
+def _allowed(rows: NDArray[np.float64], signature: Signature, label: str) -> NDArray[np.float64]:
+    """Rows of a matrix, once their gaps and codes have been found to be allowed; raises `Rejected`."""
+    has_gaps = bool(np.isnan(rows).any())
+    for values, column in zip(rows.T, signature.columns, strict=True):
+        if has_gaps:
+            column.check_gaps(values, _in_matrix(label, column))
         if column.has_categories:
-            column.check_codes(values, place)
+            column.check_codes(values, _in_matrix(label, column))
     return rows
 
 
@@ -139,8 +145,8 @@ def read_by_place(cells: Sequence[Any], signature: Signature, places: Sequence[P
     return np.column_stack([column.read(cells[i::width], place, by_place=True) for i, (column, place) in columns])
 
 
-def _in_matrix(tensor: Tensor, column: Column) -> Place:
-    return lambda row: f"{tensor.label}: row {row}, {column.name!r}"
+def _in_matrix(label: str, column: Column) -> Place:
+    return lambda row: f"{label}: row {row}, {column.name!r}"
 
 
 def _columns(tensors: Sequence[Tensor], signature: Signature) -> NDArray[np.float64]:
