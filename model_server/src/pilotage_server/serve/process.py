@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -34,6 +33,7 @@ from pilotage_server.quality.rows import GateRows
 from pilotage_server.serve.admin import AdminApp
 from pilotage_server.serve.app import DataApp
 from pilotage_server.serve.explain import Explainer
+from pilotage_server.serve.footprint import settle
 from pilotage_server.serve.inference import Inference
 from pilotage_server.serve.lifecycle import Lifecycle, Phase
 from pilotage_server.serve.listener import Listener
@@ -55,8 +55,7 @@ def run_server(settings: ServeSettings) -> int:
     """
     model = name_model(_load(settings), settings.pod)
     ring = KeyRing(settings.feedback_key_dir) if settings.feedback_key_dir else None
-    gc.collect()
-    gc.freeze()  # what is loaded now lives as long as the process: no need to look at it again
+    settle()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody here reads
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, model, ring))
