@@ -17,7 +17,7 @@ from pilotage_server.train.cli import app
 from pilotage_server.train.config import ConfigError, read_config
 from pilotage_server.train.scale.streaming import fit_stream
 from support.serving import TRAINER
-from support.tables import write_csv
+from support.tables import a_credit_file, write_csv
 
 COMPARED: dict[str, Any] = {
     "name": "iris",
@@ -147,6 +147,8 @@ def test_the_parts_do_not_depend_on_the_pieces_and_a_repeated_row_is_on_one_side
         ({"model": {"estimator": "svm"}}, "model.estimator: rows in pieces need sgd-logistic-regression"),
         ({"data": {"dataset": "iris"}}, "data.csv: rows in pieces need a CSV file"),
         ({"split": {"seed": 1, "by": "time"}}, "split.by: rows in pieces are split by their hash"),
+        ({"imbalance": {"compare": ["smote"]}}, "imbalance.compare: rows in pieces take none or class-weight"),
+        ({"prepare": {"encode": "target"}}, "prepare.encode: rows in pieces take one-hot"),
     ],
 )
 def test_what_cannot_be_learned_in_pieces_says_so(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -157,3 +159,73 @@ def test_what_cannot_be_learned_in_pieces_says_so(changes: dict[str, Any], messa
 
     with pytest.raises(ConfigError, match=message):
         fit_stream(read_config(tmp_path / "run.yaml"), chunk_rows=10)
+
+
+def fitted_stream(folder: Path, document: dict[str, Any], chunk_rows: int = 500) -> Any:
+    (folder / "run.yaml").write_text(yaml.safe_dump(document))
+    return fit_stream(read_config(folder / "run.yaml"), chunk_rows=chunk_rows)
+
+
+def test_rows_in_pieces_may_hold_gaps_and_categories(tmp_path: Path) -> None:
+    path = a_credit_file(tmp_path / "credit.csv", rows=3_000, member=["true", "false", ""] * 1_000)
+    data = {"csv": {"path": str(path), "target": "defaulted"}}
+
+    streamed_pieces = fitted_stream(tmp_path, streamed(path, data=data, features={"select": "k-best", "keep": 5}))
+
+    table, parts = streamed_pieces.table, streamed_pieces.parts
+    assert [(column.name, column.categories) for column in table.columns] == [
+        ("income", ()),
+        ("debt", ()),
+        ("job", ("clerk", "driver", "nurse")),
+        ("member", ()),
+    ]
+    found = streamed_pieces.pipeline.predict(parts.test.rows)
+    assert (found == parts.test.labels).mean() > 0.75
+    assert np.isnan(parts.test.rows[:, [0, 3]]).any(axis=0).all()
+
+
+def test_rows_that_judge_calibrate_and_never_teach(tmp_path: Path) -> None:
+    path = a_credit_file(tmp_path / "credit.csv", rows=4_000)
+    data = {"csv": {"path": str(path), "target": "defaulted"}}
+    plain = fitted_stream(tmp_path, streamed(path, data=data))
+
+    judged = fitted_stream(
+        tmp_path,
+        streamed(path, data=data, calibration={"method": "isotonic"}, imbalance={"compare": ["class-weight"]}),
+    )
+
+    assert judged.scores is not None
+    labels, probabilities = judged.scores
+    assert len(labels) == pytest.approx(0.1 * plain.learned, rel=0.25)
+    assert judged.learned + len(labels) == plain.learned
+    assert type(judged.pipeline[-1]).__name__ == "CalibratedClassifierCV"
+    assert np.abs(probabilities.mean(axis=0) - np.bincount(labels) / len(labels)).max() < 0.02
+
+
+def test_learning_stops_when_more_rows_help_no_more(tmp_path: Path) -> None:
+    path = a_long_file(tmp_path / "long.csv", rows=20_000)
+    config = streamed(path, search={"enough": 0.05})
+
+    ended = fitted_stream(tmp_path, config, chunk_rows=1_000)
+
+    assert ended.learned < 10_000
+    assert [point["rows"] for point in ended.curve] == sorted(point["rows"] for point in ended.curve)
+    last, before = ended.curve[-1]["validation"], ended.curve[-2]["validation"]
+    assert last > 0.95 * before
+
+
+def test_a_threshold_found_on_rows_in_pieces_is_in_the_bundle(tmp_path: Path) -> None:
+    path = a_credit_file(tmp_path / "credit.csv", rows=3_000)
+    config = streamed(
+        path,
+        data={"csv": {"path": str(path), "target": "defaulted"}},
+        decision={"rule": "threshold", "class": "yes", "minRecall": 0.9},
+        report={"learningCurve": True},
+    )
+
+    ended = train(tmp_path, config, "run", "--chunk-rows", "500")
+
+    assert ended.exit_code == 0, ended.stderr
+    manifest = load(open_source(tmp_path / "run" / "oci"), trust=AnySigner()).manifest
+    assert manifest.baseline["perClass"]["yes"]["recall"]["value"] > 0.8
+    assert "training rows" in (tmp_path / "run" / "report.html").read_text()

@@ -165,3 +165,25 @@ def test_ways_to_select_features_are_searched_like_any_parameter(tmp_path: Path)
     assert worst["params"]["features"] == "k-best 1"
     assert selected.document["chosen"]["features"] != "k-best 1"
     assert "features" not in selected.document["chosen"]["params"]
+
+
+def test_more_rows_than_help_are_left_to_the_final_fit(tmp_path: Path) -> None:
+    written = {
+        "name": "digits",
+        "data": {"dataset": "digits"},
+        "model": {"estimator": "naive-bayes", "search": {"var_smoothing": [0.01, 0.1]}},
+        "search": {"enough": 0.5},
+    }
+    (tmp_path / "it.yaml").write_text(yaml.safe_dump(written))
+    config = read_config(tmp_path / "it.yaml")
+    table = load_table("digits")
+    parts = split(table, config.split, config.data)
+
+    selected = select(config, table, parts)
+
+    assert selected.document["search"]["rows"] == pytest.approx(1_000, abs=20)
+    assert [one["rows"] for one in selected.document["search"]["seen"]] == [
+        pytest.approx(500, abs=20),
+        pytest.approx(1_000, abs=20),
+    ]
+    assert selected.fitted[-1].class_count_.sum() == len(parts.train)

@@ -7,7 +7,7 @@ cross-validation, never carried over from a fold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from pilotage_server.train.models.sampling import suits
 from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.search.choose import Choice, choose
 from pilotage_server.train.search.compare import Contest, Judged, compare, fit_and_decide, lower_is_better, row_of
+from pilotage_server.train.search.enough import enough_rows
 from pilotage_server.train.search.space import Params
 from pilotage_server.train.search.tune import Task, Trial, tune
 
@@ -57,15 +58,19 @@ def select(config: Config, table: Table, parts: Split, *, jobs: int = 1, progres
     variants = make_variants(config, table, rows)
     document: dict[str, Any] = {}
     variant = variants[0]
+    fewer, seen = enough_rows(variant, rows, task, progress)
     if len(variants) > 1:
+        contest = replace(contest, rows=fewer)
         judged = compare(variants, contest, progress)
         choice = choose(judged, config.search)
         variant = choice.winner.variant
         document["comparison"] = comparison_document(judged, choice, contest)
-    params, trials = tune(variant, rows, task, progress)
+    params, trials = tune(variant, fewer, task, progress)
     progress.begin(f"fitting {variant.name}")
     fitted, decision, notes, scores = fit_and_decide(variant, params, rows, contest)
     document |= final_document(variant, params, trials, config)
+    if seen:
+        document["search"] |= {"rows": len(fewer), "seen": seen}
     if scores is not None and len(table.classes) == 2:
         positive = table.classes.index(config.decision.label) if config.decision.label else 1
         document["thresholdCurve"] = {

@@ -120,6 +120,7 @@ def read_search(section: Section) -> Search:
         outer=section.integer("outer", 5, low=2, high=20),
         trials=section.integer("trials", 20, low=1, high=10_000),
         one_standard_error=section.choice("rule", ("best", "one-standard-error"), "best") == "one-standard-error",
+        enough=section.number("enough", 0.0, low=0.0, high=0.5),
     )
 
 

@@ -88,7 +88,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How candidates are tuned (inner folds) and compared (outer folds), and by which metric."""
+    """How candidates are tuned (inner folds) and compared (outer folds), and by which metric.
+
+    `enough`: rows are enough when twice as many improve the metric by less than this share; 0 takes all rows.
+    """
 
     method: str = "grid"
     metric: str = "logLoss"
@@ -96,6 +99,7 @@ class Search:
     outer: int = 5
     trials: int = 20
     one_standard_error: bool = False
+    enough: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ would be a guess (words among numbers, numbers written for people) the column is
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,63 +36,71 @@ def as_column(
 ) -> tuple[Column, NDArray[np.float64]]:
     """Read a column; raises `ConfigError` for infinities, and where numbers or categories would be a guess."""
     if not is_category:
-        numbers, words = _numbers(texts, source)
-        if not words:
-            return Column(name=name), _bounded(source.path, name, texts, numbers)
-        if all(texts[i].lower() in _TRUTH for i in words) and np.isnan(numbers).all():
-            numbers[words] = [_TRUTH[texts[i].lower()] for i in words]
-            return Column(name=name), numbers
-        _refuse_guesses(source, name, texts, words, known=int((~np.isnan(numbers)).sum()))
+        numbers, words = read_numbers(source, name, texts)
+        known = int((~np.isnan(numbers)).sum())
+        column = settle(source, name, Counter(texts[i] for i in words), known, row=words[0] + 2 if words else 0)
+        if column is not None:
+            return column, numbers
     different = tuple(sorted({text for text in texts if not is_missing(text, source.missing)}))
-    index = {text: float(i) for i, text in enumerate(different)}
-    return Column(name=name, categories=different), np.array([index.get(text, np.nan) for text in texts])
+    return Column(name=name, categories=different), codes(texts, different)
 
 
-def _numbers(texts: Sequence[str], source: File) -> tuple[NDArray[np.float64], list[int]]:
-    """Numbers with NaN where there is none, and the places of words."""
+def codes(texts: Sequence[str], categories: Sequence[str]) -> NDArray[np.float64]:
+    """Places of texts among sorted categories; NaN for a text that is none."""
+    index = {text: float(i) for i, text in enumerate(categories)}
+    return np.array([index.get(text, np.nan) for text in texts])
+
+
+def read_numbers(
+    source: File, name: str, texts: Sequence[str], first_row: int = 2
+) -> tuple[NDArray[np.float64], list[int]]:
+    """Numbers with NaN where there is none, and the places of words; true is 1 and false 0.
+
+    Raises `ConfigError` for numbers too large to square.
+    """
     found, words = np.full(len(texts), np.nan), []
     has_comma = source.decimal == ","
     for i, text in enumerate(texts):
         if text in source.missing:
             continue
         try:
-            found[i] = float(text.replace(",", ".") if has_comma else text)
+            # Python groups digits by underscores, data does not.
+            found[i] = float("-" if "_" in text else text.replace(",", ".") if has_comma else text)
         except ValueError:
-            if not is_missing(text):
+            if text.lower() in _TRUTH:
+                found[i] = _TRUTH[text.lower()]
+            elif not is_missing(text):
                 words.append(i)
-            continue
-        if "_" in text:  # Python's way to group digits, nobody's way to write data
-            found[i] = np.nan
-            words.append(i)
+    wrong = np.flatnonzero(np.abs(found) > _MOST)
+    if len(wrong):
+        at = int(wrong[0])
+        what = "is infinite" if np.isinf(found[at]) else f"is {texts[at]}, beyond ±{_MOST:g}"
+        raise ConfigError(f"{source.path}, row {at + first_row}: {name} {what}; remove or bound it")
     return found, words
 
 
-def _bounded(path: Path, name: str, texts: Sequence[str], numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    wrong = np.flatnonzero(np.abs(numbers) > _MOST)
-    if len(wrong):
-        at = int(wrong[0])
-        what = "is infinite" if np.isinf(numbers[at]) else f"is {texts[at]}, beyond ±{_MOST:g}"
-        raise ConfigError(f"{path}, row {at + 2}: {name} {what}; remove or bound it")
-    return numbers
+def settle(source: File, name: str, words: Mapping[str, int], known: int, row: int) -> Column | None:
+    """Say that a column is numbers, from the words among its cells (their counts, the first one's row) and numbers.
 
-
-def _refuse_guesses(source: File, name: str, texts: Sequence[str], words: Sequence[int], known: int) -> None:
-    """Refuse words among mostly numbers, and numbers written for people."""
-    at = words[0]
-    where = f"{source.path}, row {at + 2}: {name} is {texts[at]!r}"
-    formatted = sum(bool(_FOR_PEOPLE.fullmatch(texts[i])) for i in words)
-    if 2 * formatted > len(words):
+    None: it is categories. Raises `ConfigError` for words among mostly numbers, and for numbers written for people.
+    """
+    if not words:
+        return Column(name=name)
+    first, *others = words
+    where, count = f"{source.path}, row {row}: {name} is {first!r}", sum(words.values())
+    formatted = sum(count for word, count in words.items() if _FOR_PEOPLE.fullmatch(word))
+    if 2 * formatted > count:
         raise ConfigError(
             f"{where}; write numbers without grouping, units and signs, set data.csv.decimal (now "
             f"{source.decimal!r}), or name the column under data.columns.categorical"
         )
-    if known > len(words):
-        others = sorted({texts[i] for i in words} - {texts[at]})
+    if known > count:
         more = f" (so are {', '.join(map(repr, others[:4]))}{', …' if len(others) > 4 else ''})" if others else ""
         raise ConfigError(
             f"{where} among numbers{more}; repair it, name it under data.csv.missing, or name the column under "
             "data.columns.categorical"
         )
+    return None
 
 
 def parse_time(text: str) -> float | None:

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 
 from pilotage_server.train.config import Calibration, ConfigError, Imbalance
 from pilotage_server.train.models.catalogue import MARGINS
-from pilotage_server.train.models.folds import Rows, folds
+from pilotage_server.train.models.folds import Indices, Rows, folds
 from pilotage_server.train.models.pipeline import Blueprint, build_pipeline
 from pilotage_server.train.models.sampling import check_rows
 
@@ -60,6 +61,11 @@ def fit(variant: Variant, params: Mapping[str, Any], rows: Rows) -> Any:
         return fitted
     except (ValueError, TypeError) as error:
         raise ConfigError(f"model.params: {variant.name}: {str(error).splitlines()[0]}") from error
+
+
+def calibrate(classifier: Any, method: str, values: NDArray[np.float64], labels: Indices) -> Any:
+    """Calibrate a classifier that was fitted on other rows; prepared `values` [n, F]."""
+    return CalibratedClassifierCV(FrozenEstimator(classifier), method=method, ensemble=False).fit(values, labels)
 
 
 def fit_quietly(variant: Variant, params: Mapping[str, Any], rows: Rows) -> tuple[Any, list[str]]:

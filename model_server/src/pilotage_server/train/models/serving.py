@@ -23,10 +23,17 @@ def serving_form(fitted: Any) -> Pipeline:
     """Rewrite a fitted estimator of `fit`; the answers stay the same."""
     if not isinstance(fitted, CalibratedClassifierCV):
         *steps, (name, classifier) = _without_sampler(fitted.steps)
+        if isinstance(classifier, CalibratedClassifierCV):
+            (inner,) = classifier.calibrated_classifiers_
+            return Pipeline([*steps, (name, _calibrated(classifier, inner, inner.estimator.estimator))])
         return Pipeline([*steps, (name, _plain(classifier))])
     (inner,) = fitted.calibrated_classifiers_
     *steps, (name, classifier) = _without_sampler(inner.estimator.steps)
-    classifier = _plain(classifier)
+    return Pipeline([*steps, (name, _calibrated(fitted, inner, _plain(classifier)))])
+
+
+def _calibrated(fitted: CalibratedClassifierCV, inner: Any, classifier: Any) -> CalibratedClassifierCV:
+    """The classifier with its calibration, and nothing of the folds or the freezing they came from."""
     end = copy.copy(fitted)
     end.estimator = classifier
     end.cv = _FOLDS
@@ -34,7 +41,7 @@ def serving_form(fitted: Any) -> Pipeline:
         _CalibratedClassifier(classifier, inner.calibrators, method=inner.method, classes=inner.classes)
     ]
     end.n_features_in_ = classifier.n_features_in_
-    return Pipeline([*steps, (name, end)])
+    return end
 
 
 def _without_sampler(steps: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -12,12 +12,11 @@ from pilotage_server.train.data.quality import check, lines
 from pilotage_server.train.data.sealed import Sealed
 from pilotage_server.train.decide import cost_matrix, decide
 from pilotage_server.train.deploy.write import write_refusal
-from pilotage_server.train.models.folds import Rows
 from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.refusals import QualityFailed
 from pilotage_server.train.run import Result, finish
 from pilotage_server.train.scale.streaming import fit_stream
-from pilotage_server.train.selection import Selected, final_document, make_variants
+from pilotage_server.train.selection import Selected, final_document
 
 
 def train_stream(
@@ -31,15 +30,17 @@ def train_stream(
         if quality.failures:
             write_refusal(out, {"name": config.name, "reason": "data", "quality": quality.document()})
             raise QualityFailed(lines(quality.failures))
-        variant = make_variants(config, table, Rows(values=parts.train.rows, labels=parts.train.labels))[0]
         costs = cost_matrix(config.costs, table.classes)
+        document = final_document(streamed.variant, {}, [], config) | {"streamed": {"learnedRows": streamed.learned}}
+        if streamed.curve:
+            document["learningCurve"] = {"metric": "logLoss", "points": streamed.curve}
         selected = Selected(
             fitted=streamed.pipeline,
-            decision=decide(config.decision, table.classes, costs),
-            variant=variant,
+            decision=decide(config.decision, table.classes, costs, streamed.scores),
+            variant=streamed.variant,
             params={},
             costs=costs,
-            document=final_document(variant, {}, [], config) | {"streamed": {"learnedRows": streamed.learned}},
+            document=document,
             notes=[f"learned from {streamed.learned} rows in pieces; ranges and bins are those of {len(parts.train)}"],
         )
         return finish(config, table, parts, selected, Sealed(parts.test), quality, out, key)

@@ -1,14 +1,12 @@
-"""Rows beyond memory: a CSV file read in pieces, a linear classifier learned by `partial_fit`.
+"""Rows beyond memory: a linear classifier learned from a file in pieces by `partial_fit`.
 
-Each row is put into training, test or hold-back by a hash of its cells and the seed, so that a repeated row is on one
-side only and no list of rows is needed. Every pass reads the file again: first classes and ranges, then the scale,
-then epochs of learning. In memory at any time: one piece, the test rows, and a sample of training rows for ranges,
-bins, quality checks and importance.
+Preparation (gaps, categories, scale, selection) is learned from a sample of the training rows, the classifier from all
+of them, in several passes. A tenth of the training rows never teaches where something else is learned from them:
+calibration, a threshold, and the curve by which learning stops when more rows help no more.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,69 +15,78 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
-from pilotage_server.train.config import Candidate, Config, ConfigError, File
-from pilotage_server.train.data import Column, Table
-from pilotage_server.train.data.files import csv_chunks
-from pilotage_server.train.data.parse import as_column, is_missing
+from pilotage_server.train.config import Candidate, Config, ConfigError, File, Imbalance
+from pilotage_server.train.data import Table
 from pilotage_server.train.data.split import Part, Split
 from pilotage_server.train.data.table import order_classes
+from pilotage_server.train.decide import needs_scores
+from pilotage_server.train.evaluate.metrics import row_log_loss
+from pilotage_server.train.models.features import selecting
+from pilotage_server.train.models.fitting import Variant, calibrate
+from pilotage_server.train.models.folds import Rows
+from pilotage_server.train.models.pipeline import preparing
+from pilotage_server.train.models.serving import serving_form
 from pilotage_server.train.progress import SILENT, Progress
+from pilotage_server.train.scale.pieces import HOLD, JUDGE, LEARN, TEST, Kept, Pieces, keep
+from pilotage_server.train.selection import make_variants
 
 ESTIMATOR: Final = "sgd-logistic-regression"
-SAMPLE: Final = 20_000
-"""Training rows kept in memory, the first by hash; also the most test rows."""
-_LEARN, _TEST, _HOLD = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """Some rows of the file with their labels as text, their part (learn, test, hold) and their hash."""
-
-    rows: NDArray[np.float64]
-    labels: list[str]
-    parts: NDArray[np.int64]
-    hashes: NDArray[np.uint64]
+_EPOCHS: Final = 3
+_FIRST_LOOK: Final = 1_000
+"""Learned rows at which the curve begins; then at every doubling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streamed:
-    """A fitted pipeline, a table of the rows that were kept with their split, and how many rows were learned from."""
+    """A fitted pipeline in its serving form, and the rows that were kept as a table with its split.
+
+    `learned`: how many rows taught; `scores`: classes and probabilities of rows that did not, empty without such;
+    `curve`: log loss on them by learned rows.
+    """
 
     pipeline: Pipeline
+    variant: Variant
     table: Table
     parts: Split
     learned: int
+    scores: tuple[NDArray[np.int64], NDArray[np.float64]] | None
+    curve: list[dict[str, float]]
 
 
-def fit_stream(config: Config, chunk_rows: int, epochs: int = 3, progress: Progress = SILENT) -> Streamed:
+def fit_stream(config: Config, chunk_rows: int, progress: Progress = SILENT) -> Streamed:
     """Learn from a file larger than memory; raises `ConfigError` for what cannot be learned that way."""
     candidate, source = _check(config)
-    stream = _Stream(config, source, chunk_rows)
-    names, labels = stream.survey()
-    classes, class_type, _ = order_classes(sorted(labels))
+    judges = (
+        config.calibration.method not in ("auto", "none")
+        or Imbalance.CLASS_WEIGHT in config.imbalance
+        or needs_scores(config.decision)
+        or config.report.learning_curve
+        or config.search.enough > 0
+    )
+    progress.begin("looking through the file")
+    pieces = Pieces(config, source, chunk_rows, judges=judges)
+    classes, class_type, _ = order_classes(sorted(pieces.labels))
     index = {label: i for i, label in enumerate(classes)}
-    scaler = StandardScaler()
-    for piece in stream.pieces():
-        rows = piece.rows[piece.parts == _LEARN]
-        if len(rows):
-            scaler.partial_fit(rows)
-    params = {"alpha": 1e-4, **candidate.params}
-    classifier = SGDClassifier(loss="log_loss", random_state=candidate.seed, average=True, **params)
-    learned = 0
-    for epoch in range(epochs):
-        progress.begin(f"reading the file, time {epoch + 3} of {epochs + 3}")
-        for piece in stream.pieces():
-            chosen = np.flatnonzero(piece.parts == _LEARN)
-            chosen = np.random.default_rng([candidate.seed, epoch]).permutation(chosen)
-            if len(chosen):
-                targets = np.array([index[piece.labels[i]] for i in chosen])
-                classifier.partial_fit(scaler.transform(piece.rows[chosen]), targets, classes=np.arange(len(classes)))
-                learned += len(chosen) if epoch == 0 else 0
-    table, parts = _kept(config, stream, names, classes, class_type)
+    progress.begin("keeping a sample")
+    kept, taught = keep(pieces, index)
+    if not taught.all() or not len(kept[TEST]) or (judges and len(np.unique(kept[JUDGE].labels)) < len(classes)):
+        raise ConfigError("split: a class has no training row, or nothing is left to test; use another share")
+    table, parts = _table(source, pieces, kept, classes, class_type)
+    sample = Rows(values=parts.train.rows, labels=parts.train.labels)
+    variant = make_variants(config, table, sample)[0]
+    learner = _Learner(variant, sample, kept[JUDGE], taught)
+    curve = learner.learn(_lessons(pieces, index, candidate, progress), config.search.enough)
+    judged = kept[JUDGE]
+    pipeline = serving_form(learner.pipeline(variant.method, judged))
     return Streamed(
-        pipeline=Pipeline([("scale", scaler), ("classify", classifier)]), table=table, parts=parts, learned=learned
+        pipeline=pipeline,
+        variant=variant,
+        table=table,
+        parts=parts,
+        learned=learner.learned,
+        scores=(judged.labels, pipeline.predict_proba(judged.rows)) if judges else None,
+        curve=curve,
     )
 
 
@@ -90,12 +97,11 @@ def _check(config: Config) -> tuple[Candidate, File]:
         f"model.estimator: rows in pieces need {ESTIMATOR}": candidate.estimator != ESTIMATOR,
         "candidates: rows in pieces need one model, no search": config.compares or bool(candidate.space),
         "split.by: rows in pieces are split by their hash; use random": config.split.by != "random",
-        "decision: rows in pieces take argmax, or a threshold with a value": config.decision.rule == "threshold"
-        and config.decision.value is None,
+        "imbalance.compare: rows in pieces take none or class-weight": config.imbalance[0]
+        not in (Imbalance.NONE, Imbalance.CLASS_WEIGHT),
+        "prepare.encode: rows in pieces take one-hot": config.preparation.encode != "one-hot",
         "data.subsample, data.relabel: not for rows in pieces": bool(config.data.subsample or config.data.relabel),
-        "data.columns: rows in pieces have numeric features only; use ignore": bool(
-            config.data.columns.categorical or config.data.columns.attributes
-        ),
+        "data.columns.attributes: not for rows in pieces": bool(config.data.columns.attributes),
     }
     found = [problem for problem, is_wrong in problems.items() if is_wrong]
     if found:
@@ -104,96 +110,94 @@ def _check(config: Config) -> tuple[Candidate, File]:
     return candidate, source
 
 
-class _Stream:
-    """The file, read anew by each pass."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lesson:
+    """Some training rows in a seeded order; `epoch` counts passes from 0."""
 
-    def __init__(self, config: Config, source: File, chunk_rows: int) -> None:
-        self._source = source
-        self._rows = chunk_rows
-        self._seed = config.split.seed.to_bytes(8, "little")
-        self._hold = config.split.holdback
-        self._test = config.split.test
-        columns = config.data.columns
-        self._hidden = {source.target, *columns.ignore, *columns.after, columns.group, columns.time}
+    rows: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    epoch: int
 
-    def survey(self) -> tuple[tuple[str, ...], set[str]]:
-        """Names of the features, and every label that occurs."""
-        labels: set[str] = set()
-        names: tuple[str, ...] = ()
-        for cells in csv_chunks(self._source, self._rows):
-            if self._source.target not in cells:
-                raise ConfigError(f"data.csv.target: {self._source.target!r} is no column; columns: {', '.join(cells)}")
-            names = tuple(name for name in cells if name not in self._hidden)
-            labels |= set(cells[self._source.target])
-        if any(map(is_missing, labels)):
-            raise ConfigError(f"{self._source.path}: some rows have no {self._source.target}; remove them")
-        return names, labels
 
-    def pieces(self) -> Iterator[Piece]:
-        """Every row, in the file's order, a piece at a time."""
-        for cells in csv_chunks(self._source, self._rows):
-            labels = cells[self._source.target]
-            names = [name for name in cells if name not in self._hidden]
-            if not labels:
+def _lessons(pieces: Pieces, index: dict[str, int], candidate: Candidate, progress: Progress) -> Iterator[_Lesson]:
+    for epoch in range(_EPOCHS):
+        progress.begin(f"learning, time {epoch + 1} of {_EPOCHS}")
+        for piece in pieces:
+            chosen = np.flatnonzero(piece.parts == LEARN)
+            chosen = np.random.default_rng([candidate.seed, epoch]).permutation(chosen)
+            labels = np.array([index[piece.labels[i]] for i in chosen], dtype=np.int64)
+            yield _Lesson(rows=piece.rows[chosen], labels=labels, epoch=epoch)
+
+
+class _Learner:
+    """A preparation that is fitted, and a classifier that learns from lesson after lesson."""
+
+    def __init__(self, variant: Variant, sample: Rows, judged: Kept, taught: NDArray[np.int64]) -> None:
+        blueprint = variant.blueprint
+        candidate = blueprint.candidate
+        steps = [
+            *preparing(blueprint),
+            *selecting(blueprint.selections[0], blueprint.columns.total, candidate.seed),
+        ]
+        self._prepare = Pipeline(steps).fit(sample.values, sample.labels) if steps else None
+        given = {"alpha": 1e-4, **candidate.params}
+        if blueprint.imbalance is Imbalance.CLASS_WEIGHT:
+            given["class_weight"] = dict(enumerate((taught.sum() / (len(taught) * taught)).tolist()))
+        self._classifier = SGDClassifier(loss="log_loss", random_state=candidate.seed, average=True, **given)
+        self._classes = np.arange(len(taught))
+        self._sample, self._judged = Kept(rows=sample.values, labels=sample.labels), judged
+        self.learned = 0
+
+    def learn(self, lessons: Iterator[_Lesson], enough: float) -> list[dict[str, float]]:
+        """Learn until lessons end, or twice the rows improve log loss by less than `enough` (a share); the curve."""
+        curve: list[dict[str, float]] = []
+        look = _FIRST_LOOK
+        for lesson in lessons:
+            if not len(lesson.labels):
                 continue
-            rows = np.column_stack([self._numbers(name, cells[name]) for name in names])
-            hashes = np.array([self._hash(line) for line in zip(*(cells[name] for name in names), strict=True)])
-            place = hashes / 2.0**64
-            parts = np.where(place < self._hold, _HOLD, np.where(place < self._hold + self._test, _TEST, _LEARN))
-            yield Piece(rows=rows, labels=labels, parts=parts, hashes=hashes)
+            self._classifier.partial_fit(self._prepared(lesson.rows), lesson.labels, classes=self._classes)
+            if lesson.epoch == 0:
+                self.learned += len(lesson.labels)
+            if lesson.epoch > 0 or not len(self._judged) or self.learned < look:
+                continue
+            look = 2 * self.learned
+            known, unknown = self._loss(self._sample), self._loss(self._judged)
+            curve.append({"rows": self.learned, "training": known, "validation": unknown, "error": 0.0})
+            if len(curve) > 1 and curve[-2]["validation"] - curve[-1]["validation"] < enough * curve[-2]["validation"]:
+                break
+        return curve
 
-    def _numbers(self, name: str, texts: list[str]) -> NDArray[np.float64]:
-        column, values = as_column(self._source, name, texts, is_category=False)
-        if column.is_categorical or np.isnan(values).any():
-            raise ConfigError(
-                f"{self._source.path}: {name} holds texts or gaps; rows in pieces need numbers: fill them, or name it "
-                "under data.columns.ignore"
-            )
-        return values
+    def pipeline(self, method: str, judged: Kept) -> Pipeline:
+        """Give what was learned, calibrated on rows that did not teach."""
+        end: Any = self._classifier
+        if method != "none":
+            end = calibrate(end, method, self._prepared(judged.rows), judged.labels)
+        return Pipeline([*(self._prepare.steps if self._prepare else []), ("classify", end)])
 
-    def _hash(self, cells: tuple[str, ...]) -> np.uint64:
-        digest = hashlib.blake2b("\x1f".join(cells).encode(), digest_size=8, key=self._seed).digest()
-        return np.uint64(int.from_bytes(digest, "little"))
+    def _prepared(self, rows: NDArray[np.float64]) -> Any:
+        return self._prepare.transform(rows) if self._prepare else rows
+
+    def _loss(self, rows: Kept) -> float:
+        probabilities = self._classifier.predict_proba(self._prepared(rows.rows))
+        return float(row_log_loss(rows.labels, probabilities).mean())
 
 
-def _kept(
-    config: Config, stream: _Stream, names: tuple[str, ...], classes: tuple[str, ...], class_type: Any
+def _table(
+    source: File, pieces: Pieces, kept: dict[int, Kept], classes: tuple[str, ...], class_type: Any
 ) -> tuple[Table, Split]:
-    """The test and held-back rows and a sample of training rows, as a table with its split.
-
-    Of each part the rows with the smallest hashes are kept: a sample that depends on no order of rows.
-    """
-    index = {label: i for i, label in enumerate(classes)}
-    kept: dict[int, tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint64]]] = {}
-    for piece in stream.pieces():
-        labels = np.array([index[label] for label in piece.labels])
-        for which in (_LEARN, _TEST, _HOLD):
-            mine = piece.parts == which
-            new = (piece.rows[mine], labels[mine], piece.hashes[mine])
-            joined = new if which not in kept else _stack(kept[which], new)
-            # Ranks within the part: hashes decided the part, so their rest is as good as new.
-            smallest = np.sort(np.argsort(joined[2] * np.uint64(0x9E3779B97F4A7C15), kind="stable")[:SAMPLE])
-            kept[which] = (joined[0][smallest], joined[1][smallest], joined[2][smallest])
-    rows, labels, _ = _stack(_stack(kept[_LEARN], kept[_TEST]), kept[_HOLD])
-    assert isinstance(config.data.source, File)
+    """The kept rows as a table with its split."""
+    which = (LEARN, TEST, HOLD)
     table = Table(
-        name=config.data.source.path.name,
-        columns=tuple(Column(name=name) for name in names),
+        name=source.path.name,
+        columns=pieces.columns,
         classes=classes,
         class_type=class_type,
-        rows=rows,
-        labels=labels,
+        rows=np.concatenate([kept[one].rows for one in which]),
+        labels=np.concatenate([kept[one].labels for one in which]),
     )
-    ends = np.cumsum([0, *(len(kept[which][1]) for which in (_LEARN, _TEST, _HOLD))])
-    parts = [_part(table, np.arange(ends[i], ends[i + 1])) for i in range(3)]
-    if len(np.unique(parts[0].labels)) < len(classes) or not len(parts[1]):
-        raise ConfigError("split: a class has no training row, or nothing is left to test; use another share")
+    ends = np.cumsum([0, *(len(kept[one]) for one in which)])
+    parts = []
+    for i in range(len(which)):
+        indices = np.arange(ends[i], ends[i + 1])
+        parts.append(Part(rows=table.rows[indices], labels=table.labels[indices], indices=indices))
     return table, Split(train=parts[0], test=parts[1], holdback=parts[2])
-
-
-def _part(table: Table, indices: NDArray[np.int64]) -> Part:
-    return Part(rows=table.rows[indices], labels=table.labels[indices], indices=indices)
-
-
-def _stack(first: Any, second: Any) -> Any:
-    return tuple(np.concatenate([a, b]) for a, b in zip(first, second, strict=True))

@@ -57,7 +57,7 @@ def tune(variant: Variant, rows: Rows, task: Task, progress: Progress = SILENT) 
         case "grid" | "random":
             tried = grid(candidate) if search.method == "grid" else draws(candidate, search.trials, seed)
             progress.begin(name, len(tried) * search.folds)
-            trials = _evaluate(variant, tried, rows, task, progress)
+            trials = evaluate(variant, tried, rows, task, progress)
         case "halving":
             progress.begin(name)
             return _halving(variant, draws(candidate, search.trials, seed), rows, task, progress)
@@ -65,7 +65,7 @@ def tune(variant: Variant, rows: Rows, task: Task, progress: Progress = SILENT) 
             trials = []
             progress.begin(name, search.trials * search.folds)
             for params, tell in bayesian(candidate, search.trials, seed):
-                (trial,) = _evaluate(variant, [params], rows, task, progress)
+                (trial,) = evaluate(variant, [params], rows, task, progress)
                 tell(trial.goodness)
                 trials.append(trial)
     return _best(trials, variant), trials
@@ -78,8 +78,8 @@ def _halving(
     everything: list[Trial] = []
     share, left = _LEAST_SHARE, list(params)
     while True:
-        part = rows if share >= 1 else rows.take(_stratified_share(rows, share, variant.blueprint.candidate.seed))
-        found = _evaluate(variant, left, part, task, progress, share=min(1.0, share))
+        part = rows if share >= 1 else rows.take(stratified_share(rows, share, variant.blueprint.candidate.seed))
+        found = evaluate(variant, left, part, task, progress, share=min(1.0, share))
         everything += found
         if share >= 1:
             return _best(found, variant), everything
@@ -88,7 +88,7 @@ def _halving(
         share = 1.0 if len(left) == 1 else share * _FACTOR
 
 
-def _stratified_share(rows: Rows, share: float, seed: int) -> Indices:
+def stratified_share(rows: Rows, share: float, seed: int) -> Indices:
     """A share of each class's rows, but enough for the folds; whole order kept."""
     if rows.groups is not None:
         groups = np.random.default_rng(seed).permutation(np.unique(rows.groups))
@@ -107,9 +107,10 @@ def _best(trials: Sequence[Trial], variant: Variant) -> Params:
     return best.params
 
 
-def _evaluate(
+def evaluate(
     variant: Variant, params: Sequence[Params], rows: Rows, task: Task, progress: Progress, share: float = 1.0
 ) -> list[Trial]:
+    """Judge every set of hyperparameters on the same inner folds."""
     pairs = folds(rows, task.search.folds, variant.blueprint.candidate.seed)
     fits = [delayed(_score)(variant, one, rows, train, held, task) for one in params for train, held in pairs]
     scores = run_fits(fits, jobs=task.jobs, progress=progress)
