@@ -45,15 +45,15 @@ def a_collector(prometheus: Prometheus, model: str, ledger: str = "l1") -> Colle
 async def test_every_kind_is_counted_over_a_lost_volume(prometheus: Prometheus, model: str):
     exporter = prometheus.exporter
     old = a_collector(prometheus, model)
-    exporter.add(old.of(CANARY, LATE, le="10"), 5)
+    exporter.add(old.of(CANARY, LATE, age="10"), 5)
     exporter.scraped()
     opens = time.time()
     exporter.scraped()
 
     def counted(collector: Collector) -> None:
         exporter.add(collector.of(CANARY, AUDIT, actual="a", predicted="a"), 2)
-        exporter.add(collector.of(CANARY, LATE, le="10"), 1)
-        exporter.add(collector.of(CANARY, LATE, le="+Inf"), 3)
+        exporter.add(collector.of(CANARY, LATE, age="10"), 1)
+        exporter.add(collector.of(CANARY, LATE, age="+Inf"), 3)
         exporter.add(collector.of(CANARY, SCORES, **{"class": "a", "actual": "1", "bucket": "49"}), 4)
         exporter.add(collector.of(CANARY, SCORES, **{"class": "a", "actual": "0", "bucket": "0"}), 6)
         for moment, value in (("count", 2), ("sum", 3_000_000), ("sumsq", 5_000_000_000_000)):

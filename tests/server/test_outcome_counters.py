@@ -243,7 +243,7 @@ def test_late_labels_are_counted_by_how_late_in_multiples_of_the_delay(desk):
 
     read = desk.scrape()
     bounds = {"90": 2, "120": 1, "180": 0, "300": 1, "600": 1, "+Inf": 1}
-    assert {le: total(read, "pilotage_late_labels_total", revision=REVISION, le=le) for le in bounds} == bounds
+    assert {age: total(read, "pilotage_late_labels_total", revision=REVISION, age=age) for age in bounds} == bounds
     assert desk.quality()["late"] == bounds
 
 
@@ -254,7 +254,7 @@ def test_another_delay_brings_its_own_bounds_and_takes_no_count_away(desk):
     desk.ledger.apply([a_delivery(an_item(issued_ms=desk.now - 100_000, nonce=2))], now_ms=desk.now, delay_ms=80_000)
 
     found = {
-        dict(labels)["le"]: value
+        dict(labels)["age"]: value
         for (name, labels), value in desk.scrape().items()
         if name == "pilotage_late_labels_total"
     }
@@ -265,7 +265,7 @@ def test_another_delay_brings_its_own_bounds_and_takes_no_count_away(desk):
 def test_without_a_delay_every_label_is_late_and_no_bound_can_be_named(desk):
     desk.ledger.apply([a_delivery(an_item(issued_ms=BORN))], now_ms=BORN, delay_ms=0)
 
-    assert total(desk.scrape(), "pilotage_late_labels_total", le="+Inf") == 1
+    assert total(desk.scrape(), "pilotage_late_labels_total", age="+Inf") == 1
 
 
 def test_the_age_of_predictions_when_labels_come_is_a_histogram(desk):

@@ -43,7 +43,7 @@ class Cell(NamedTuple):
 LABELS: Mapping[Counter, tuple[str, ...]] = {
     Counter.MATURED: ("actual", "predicted"),
     Counter.AUDIT: ("actual", "predicted"),
-    Counter.LATE: ("le",),
+    Counter.LATE: ("age",),
     Counter.SCORES: ("class", "actual", "bucket"),
     Counter.LOSS: ("moment",),
 }
@@ -84,7 +84,7 @@ def increments(start: Counters, end: Counters, revision: str) -> Counts:
     return Counts(
         confusion=_confusion(grown[Counter.MATURED]),
         audit=_confusion(grown[Counter.AUDIT]),
-        late={le: count for (le,), count in grown[Counter.LATE].items() if count},
+        late={age: count for (age,), count in grown[Counter.LATE].items() if count},
         scores=_scores(grown[Counter.SCORES]),
         loss=_loss(grown[Counter.LOSS]),
     )

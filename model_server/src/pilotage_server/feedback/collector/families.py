@@ -94,7 +94,7 @@ def families(
         yield from _scores(counts, base, config)
     yield from _losses(counts, base)
     late = late_counts(counts, label_delay_ms)
-    yield LATE, [LATE.line(f"{base},{labelled(le=seconds)}", requests) for seconds, requests in late.items()]
+    yield LATE, [LATE.line(f"{base},{labelled(age=seconds)}", requests) for seconds, requests in late.items()]
     yield CLASSES, _classes(counts, base)
     if not config.omits(Omit.COHORTS) and len(counts.classes) <= MAX_COHORT_CLASSES:
         yield COHORTS, _cohorts(counts, base)
