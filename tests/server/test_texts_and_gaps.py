@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import schemathesis
 import tritonclient.grpc
 import tritonclient.http
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from pilotage_server.bundle import AnySigner, Bundle, load, open_source
 from pilotage_server.bundle.manifest import Feature
@@ -447,3 +450,17 @@ def test_the_openapi_document_tells_what_is_allowed(server: Server) -> None:
     assert named["income"] == {"type": ["number", "null"]}
     assert named["job"] == {"enum": list(JOBS)}
     assert "BYTES" in document["components"]["schemas"]["Datatype"]["enum"]
+
+
+def test_whatever_the_document_allows_is_answered_or_refused_as_documented(server: Server) -> None:
+    schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/openapi.json")
+    checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
+
+    for operation in ("infer", "predictV1"):
+
+        @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @given(schema.find_operation_by_id(operation).as_strategy())
+        def every(case: Any) -> None:
+            case.call_and_validate(checks=checks)
+
+        every()
