@@ -1,4 +1,4 @@
-"""What docs/feedback.md tells a reader to type works as printed, and its tables name what there is."""
+"""What docs/feedback.md tells a reader to type works as printed, and its table of results names what there is."""
 
 from __future__ import annotations
 
@@ -9,16 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from prometheus_client import CollectorRegistry, generate_latest
-
-from pilotage_server.feedback import FeedbackEndpoint, Forwarder, KeyRing
-from pilotage_server.feedback.collector.exposition import Exposition
-from pilotage_server.feedback.collector.ledger import Ledger
-from pilotage_server.feedback.collector.settings import CollectorConfig, Export
-from pilotage_server.feedback.link import CollectorAddress, CollectorLink
 from pilotage_server.feedback.results import Result
-from support.feedback import START_S, an_announcement, an_identity, key_dir
 from support.serving import Keys, free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -66,33 +57,3 @@ def test_every_result_is_on_the_page_with_what_to_do() -> None:
     assert re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", PAGE.split("### A file of labels")[0], re.MULTILINE) == [
         result.value for result in sorted(Result, key=lambda one: PAGE.index(f"| `{one.value}` |"))
     ]
-
-
-@pytest.fixture
-def names(tmp_path: Path) -> set[str]:
-    """Every metric of the chain, as a scrape names it."""
-    config = CollectorConfig(
-        model="pets", namespace="models", cluster="aws", label_delay_s=60, export=frozenset(Export), audit_rate=0.5
-    )
-    now = int(START_S * 1000)
-    ledger = Ledger(tmp_path / "ledger", now_ms=now, delay_ms=60_000)
-    ledger.apply([an_announcement()], now_ms=now, delay_ms=60_000)
-    page, _ = Exposition(lambda: config, lambda: ledger.snapshot).render()
-    ring = KeyRing(key_dir(tmp_path / "keys"))
-    link = CollectorLink(CollectorAddress(host="127.0.0.1", port=9), ring)
-    tally = FeedbackEndpoint(an_identity(), ring, Forwarder(an_identity(), link)).tally
-    text = page.decode() + generate_latest(_alone(tally)).decode()
-    ledger.close()
-    return set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
-
-
-def _alone(collector) -> CollectorRegistry:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-    return registry
-
-
-def test_every_metric_is_on_the_page(names: set[str]) -> None:
-    written = PAGE.replace("`_brier`", "`model_outcome_brier`").replace("`_cost`", "`model_outcome_cost`")
-
-    assert {name for name in names if f"`{name}`" not in written} == set()
