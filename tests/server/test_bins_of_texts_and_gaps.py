@@ -14,8 +14,12 @@ from pilotage_server.quality.rows import GateRows
 NAN = float("nan")
 
 
+def texts(count: int) -> tuple[str, ...]:
+    return tuple(f"text {n}" for n in range(count))
+
+
 def bins_of(values: list[float], codes: int = 0) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    (found,) = reference_bins(np.array(values)[:, None], ("x",), [codes])
+    (found,) = reference_bins(np.array(values)[:, None], ("x",), [texts(codes)])
     return found.edges, found.counts
 
 
@@ -41,13 +45,24 @@ def test_rare_neighbours_share_a_bin_when_there_are_too_many() -> None:
     assert sum(counts) == 238
 
 
+def test_codes_of_other_texts_are_other_bins() -> None:
+    """A canary trained on other categories must not have its counts held against stable's."""
+    rows = np.array([0.0, 1.0, 2.0])[:, None]
+    (one,), (same,), (other,) = (
+        reference_bins(rows, ("x",), [categories]) for categories in map(tuple, ("abc", "abc", "acd"))
+    )
+
+    assert one.edges == other.edges
+    assert one.edges_digest == same.edges_digest != other.edges_digest
+
+
 @given(
     st.lists(st.none() | st.integers(0, 29), min_size=1, max_size=80),
     st.lists(st.none() | st.integers(0, 29), min_size=1, max_size=80),
 )
 def test_a_pod_counts_as_the_reference_was_counted(training: list[int | None], asked: list[int | None]) -> None:
     columns = [np.array(values, dtype=np.float64)[:, None] for values in (training, asked)]
-    found = reference_bins(columns[0], ("x",), [30])
+    found = reference_bins(columns[0], ("x",), [texts(30)])
     if not found or (not np.isnan(columns[0]).any() and np.isnan(columns[1]).any()):
         return  # without gaps in training a server refuses gaps
     rows = GateRows(model="m", revision="m-1", classes=("a", "b"), features=("x",), reference=found)
@@ -70,7 +85,7 @@ def test_a_pod_counts_as_the_reference_was_counted(training: list[int | None], a
     ids=["a category grows", "gaps double among numbers", "gaps double in a constant"],
 )
 def test_what_moved_shows(training: list[float], asked: list[float], codes: int) -> None:
-    (bins,) = reference_bins(np.array(training * 10)[:, None], ("x",), [codes])
+    (bins,) = reference_bins(np.array(training * 10)[:, None], ("x",), [texts(codes)])
 
     same = psi(np.array(bins.counts), bins.count(np.array(training * 10)))
     moved = psi(np.array(bins.counts), bins.count(np.array(asked * 10)))

@@ -5,6 +5,8 @@ their paths, all at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -83,7 +85,7 @@ def _read(root: Section) -> Manifest:
         data=MappingProxyType(dict(root.section("data").plain())),
         training=MappingProxyType(dict(root.section("training").plain())),
         baseline=MappingProxyType(dict(root.section("baseline").plain())),
-        reference=_reference(root, tuple(feature.name for feature in features)),
+        reference=_reference(root, {feature.name: feature.categories for feature in features}),
         slices=_slices(root),
     )
 
@@ -101,7 +103,8 @@ def _feature(section: Section) -> Feature:
     )
 
 
-def _reference(root: Section, features: tuple[str, ...]) -> tuple[FeatureBins, ...]:
+def _reference(root: Section, features: Mapping[str, tuple[str, ...]]) -> tuple[FeatureBins, ...]:
+    """Bins by feature; `features`: all of them, with their categories."""
     found: list[FeatureBins] = []
     for section in root.sections("reference", (), longest=MAX_FEATURES):
         feature = section.text("feature", longest=256)
@@ -114,7 +117,8 @@ def _reference(root: Section, features: tuple[str, ...]) -> tuple[FeatureBins, .
         if len(counts) != len(edges) + 1 or not all(type(count) is int and 0 <= count < 2**53 for count in counts):
             section.mistake("counts", "must be whole numbers, one more than edges")
         else:
-            found.append(FeatureBins(feature=feature, edges=tuple(map(float, edges)), counts=tuple(counts)))
+            bins = FeatureBins(feature=feature, edges=tuple(map(float, edges)), counts=tuple(counts))
+            found.append(replace(bins, categories=features.get(feature, ())))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -32,16 +32,22 @@ class FeatureBins:
     """One feature's bins: `edges` ascending, `counts` one more than edges, rows of the training split in each.
 
     Bin b holds values in [edges[b−1], edges[b]); the first and the last are open. A missing value is in the first.
+    `categories`: the texts that values are codes of, empty for numbers.
     """
 
     feature: str
     edges: tuple[float, ...]
     counts: tuple[int, ...]
+    categories: tuple[str, ...] = ()
 
     @property
     def edges_digest(self) -> str:
-        """Eight hexadecimal digits that name these edges: counts of two revisions compare only in the same bins."""
-        return sha256(repr(self.edges).encode()).hexdigest()[:8]
+        """Eight hexadecimal digits that name these bins: counts of two revisions compare only in the same ones.
+
+        Codes of other texts are other bins, though their edges be equal.
+        """
+        named = (self.edges, self.categories) if self.categories else self.edges
+        return sha256(repr(named).encode()).hexdigest()[:8]
 
     def count(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         """How many of the values [n] each bin holds; missing ones only where training had gaps."""
@@ -53,12 +59,13 @@ class FeatureBins:
 
 
 def reference_bins(
-    rows: NDArray[np.float64], features: Sequence[str], categories: Sequence[int] = ()
+    rows: NDArray[np.float64], features: Sequence[str], categories: Sequence[tuple[str, ...]] = ()
 ) -> tuple[FeatureBins, ...]:
     """Bins of every feature that varies; rows: [n, F] of the training split, NaN where a value is missing.
 
-    `categories`: how many each feature has, 0 for numbers; empty where all are numbers. The evenest spread comes first:
-    among pixels of a margin that is nearly always blank, what is counted should be the features that can show a change.
+    `categories`: the texts of each feature, none for numbers; empty where all are numbers. The evenest spread comes
+    first: among pixels of a margin that is nearly always blank, what is counted should be the features that can show a
+    change.
     """
     import numpy as np
 
@@ -69,16 +76,16 @@ def reference_bins(
         if not len(known):
             continue
         has_gaps = len(known) < len(values)
-        codes = categories[column] if categories else 0
-        edges = _between_categories(known, codes, MAX_BINS - has_gaps) if codes else _quantiles(known)
+        texts = categories[column] if categories else ()
+        edges = _between_categories(known, len(texts), MAX_BINS - has_gaps) if texts else _quantiles(known)
         if has_gaps:
             edges = np.concatenate([[GAPS], edges])
         if not len(edges):
             continue
-        cut = FeatureBins(feature=name, edges=tuple(map(float, edges)), counts=(0,) * (len(edges) + 1))
-        counts = cut.count(values)
+        empty = FeatureBins(feature=name, edges=tuple(edges.tolist()), counts=(0,) * (len(edges) + 1), categories=texts)
+        counts = empty.count(values)
         share = counts[counts > 0] / len(values)
-        bins = FeatureBins(feature=name, edges=cut.edges, counts=tuple(map(int, counts)))
+        bins = replace(empty, counts=tuple(counts.tolist()))
         found.append((float((share * np.log(share)).sum()), column, bins))
     return tuple(bins for _, _, bins in sorted(found, key=lambda one: one[:2]))
 

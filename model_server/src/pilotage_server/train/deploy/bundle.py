@@ -67,7 +67,7 @@ def build_manifest(
             **({"revision": config.revision} if config.revision else {}),
         },
         baseline=metrics,
-        reference=reference_bins(train.rows, table.features, [len(column.categories) for column in table.columns]),
+        reference=reference_bins(train.rows, table.features, [column.categories for column in table.columns]),
         slices=_slices(table),
     )
 
