@@ -231,6 +231,15 @@ def test_rows_at_split_points_are_neighbours_that_go_different_ways() -> None:
     assert answers.any(axis=1).mean() > 0.5
 
 
+def test_trees_that_are_leaves_have_no_split_points_and_are_exact() -> None:
+    rows, labels = a_table(2)
+    for model in (RandomForestClassifier(3, min_samples_leaf=180), HistGradientBoostingClassifier(max_iter=2)):
+        pipeline = Pipeline([("classify", model)]).fit(rows[:30], labels[:30])
+
+        assert len(split_rows(pipeline, rows)) == 0
+        assert judge(pipeline, to_onnx(pipeline, 6), rows, Argmax())[0].problem == ""
+
+
 def _tensor(model: Any, name: str, change: Callable[[Matrix], Matrix]) -> None:
     """Change a tensor attribute of the tree ensemble."""
     (ensemble,) = [node for node in model.graph.node if node.op_type == "TreeEnsemble"]

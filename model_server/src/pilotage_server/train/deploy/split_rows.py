@@ -16,10 +16,11 @@ from sklearn.pipeline import Pipeline
 from pilotage_server.train.deploy.convert.trees import Tree, trees_of
 
 Rows = NDArray[np.float64]
-Indices = NDArray[np.int64]
+Ordered = NDArray[np.uint64]
 
 COUNT = 500
-_ZERO = np.int64(-(2**63))  # the bits of −0.0, from which those of negative numbers count upwards
+_PARTS = 8
+_SIGN = np.uint64(2**63)
 
 
 def split_rows(pipeline: Pipeline, rows: Rows, *, count: int = COUNT, seed: int = 0) -> Rows:
@@ -27,35 +28,43 @@ def split_rows(pipeline: Pipeline, rows: Rows, *, count: int = COUNT, seed: int 
 
     Each is one of `rows` with one value replaced, at a split that the row reaches.
     """
-    classifier = pipeline.steps[-1][1]
-    if isinstance(classifier, CalibratedClassifierCV):
-        classifier = classifier.calibrated_classifiers_[0].estimator
-    trees = trees_of(classifier)
+    trees = _trees(pipeline)
     if not trees or not len(rows):
         return np.empty((0, rows.shape[1]))
     rng = np.random.default_rng(seed)
     chosen = rows[rng.integers(len(rows), size=count)]
-    prepared = _prepared(pipeline, chosen)
-    ways = [_a_split(trees[rng.integers(len(trees))], row, rng) for row in prepared]
+    start = _prepared(pipeline, chosen)
+    ways = [_a_split(trees[rng.integers(len(trees))], row, rng) for row in start]
     column, threshold = np.array([way[0] for way in ways]), np.array([way[1] for way in ways])
-    owner = _owners(pipeline, rows, prepared.shape[1])[column]
+    owner = _owners(pipeline, rows, start.shape[1])[column]
     here = (column >= 0) & (owner >= 0)
+    if not here.any():
+        return np.empty((0, rows.shape[1]))
     chosen, column, threshold, owner = chosen[here], column[here], threshold[here], owner[here]
     every = np.arange(len(chosen))
 
     def placed(values: NDArray[np.float64]) -> Rows:
-        changed: Rows = chosen.copy()
-        changed[every, owner] = values
+        changed: Rows = np.tile(chosen, (len(values), 1))
+        changed[np.arange(values.size), np.tile(owner, len(values))] = values.ravel()
         return changed
 
     def is_left(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        found = _prepared(pipeline, placed(values))[every, column]
-        return np.asarray(trees[0].rounded(found) <= threshold, dtype=np.bool_)
+        prepared = _prepared(pipeline, placed(values)).reshape(*values.shape, -1)[:, every, column]
+        return np.asarray(trees[0].rounded(prepared) <= threshold, dtype=np.bool_)
 
     known = np.where(np.isnan(rows), 0.0, rows)
     low, high = known.min(axis=0)[owner], known.max(axis=0)[owner]
-    last, first, is_found = _turn(is_left, low - (high - low), high + (high - low))
-    return np.vstack([placed(last)[is_found], placed(first)[is_found]])
+    low, high = low - (high - low), high + (high - low)
+    does_turn = is_left(low[None])[0] & ~is_left(high[None])[0]
+    found: Rows = placed(_turns(is_left, low, high))[np.tile(does_turn, 2)]
+    return found
+
+
+def _trees(pipeline: Pipeline) -> list[Tree]:
+    classifier = pipeline.steps[-1][1]
+    if isinstance(classifier, CalibratedClassifierCV):
+        classifier = classifier.calibrated_classifiers_[0].estimator
+    return trees_of(classifier)
 
 
 def _prepared(pipeline: Pipeline, rows: Rows) -> Rows:
@@ -80,7 +89,7 @@ def _a_split(tree: Tree, row: NDArray[np.float64], rng: np.random.Generator) -> 
     return int(tree.feature[chosen]), float(tree.threshold[chosen])
 
 
-def _owners(pipeline: Pipeline, rows: Rows, width: int) -> Indices:
+def _owners(pipeline: Pipeline, rows: Rows, width: int) -> NDArray[np.int64]:
     """The input's column behind each of the `width` prepared ones, seen by moving it; −1 where nothing moves."""
     found = np.full(width, -1)
     base = np.where(np.isnan(rows[:1]), 0.0, rows[:1])
@@ -94,24 +103,28 @@ def _owners(pipeline: Pipeline, rows: Rows, width: int) -> Indices:
     return found
 
 
-def _turn(
+def _turns(
     is_left: Callable[[NDArray[np.float64]], NDArray[np.bool_]], low: NDArray[np.float64], high: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Bisect between `low` and `high` over all doubles: the last on the left, the first on the right, if they turn."""
-    is_found = is_left(low) & ~is_left(high)
+) -> NDArray[np.float64]:
+    """The last double on the left and the first one on the right between `low` and `high`, [2, n].
+
+    `is_left` of values [m, n] must be true up to some place, and false from there on. Each look divides what is left
+    of the doubles between by eight.
+    """
     left, right = _ordered(low), _ordered(high)
-    while np.any(right - 1 > left):
-        middle = (left >> 1) + (right >> 1) + (left & right & 1)
-        goes_left = is_left(_double(middle))
-        left, right = np.where(goes_left, middle, left), np.where(goes_left, right, middle)
-    return _double(left), _double(right), is_found
+    while np.any(right - left > 1):
+        step = (right - left) // _PARTS + 1
+        places = np.minimum(left + step * np.arange(_PARTS + 1, dtype=np.uint64)[:, None], right)
+        passed = is_left(_double(places[1:-1])).sum(axis=0)
+        left, right = (np.take_along_axis(places, one[None], axis=0)[0] for one in (passed, passed + 1))
+    return _double(np.stack([left, right]))
 
 
-def _ordered(values: NDArray[np.float64]) -> Indices:
+def _ordered(values: NDArray[np.float64]) -> Ordered:
     """Integers in the order of doubles, neighbours one apart."""
-    bits = np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
-    return np.where(bits < 0, _ZERO - bits, bits)
+    bits = np.ascontiguousarray(values, dtype=np.float64).view(np.uint64)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
-def _double(ordered: Indices) -> NDArray[np.float64]:
-    return np.where(ordered < 0, _ZERO - ordered, ordered).view(np.float64)
+def _double(ordered: Ordered) -> NDArray[np.float64]:
+    return np.where(ordered & _SIGN, ordered ^ _SIGN, ~ordered).view(np.float64)
