@@ -86,7 +86,7 @@ class Issuer:
     ) -> list[Parameters]:
         """The `parameters` of answers whose rows were predicted together; `requests`: how many rows each has."""
         # Class indices fit a byte: `classes.MAX_CLASSES`.
-        decided, now = predicted.astype("u1").tobytes(), self._clock()
+        decided, now = bytes(predicted.tolist()), self._clock()
         if self._shadow is Shadow.CANARY:
             return self._post_all(rows, decided, requests, now)
         signer = self._signer
@@ -109,7 +109,9 @@ class Issuer:
             found.append(_told(issued))
             start = end
         if self._gate_rows is not None:
-            self._gate_rows.add(rows[gate_rows], predicted[gate_rows], probabilities[gate_rows].max(axis=1))
+            # Where every request has one row there is nothing to pick, and picking costs more than all the rest.
+            picked = gate_rows if len(gate_rows) < len(rows) else slice(None)
+            self._gate_rows.add(rows[picked], predicted[picked], probabilities[picked].max(axis=1))
         return found
 
     def _post_all(
