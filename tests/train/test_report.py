@@ -8,13 +8,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pilotage_server.train.cli import app
 from pilotage_server.train.report.card import render_card
 from pilotage_server.train.report.page import render_report
+from pilotage_server.train.report.style import CSS
+from pilotage_server.train.report.svg import SERIES, ticks
 from support.serving import train_config
 from support.tables import a_credit_config, a_credit_file
 
@@ -82,10 +87,72 @@ def test_it_tells_the_whole_story(run: Path) -> None:
         "Fairness",
         "Limits",
     ):
-        assert f"<h2>{heading}</h2>" in page
-    assert "Would more rows help?" in page
-    assert "permutation importance" in page
+        assert f">{heading}</h2>" in page
+    for text in ("Would more rows help?", "Permutation importance", "What each threshold would cost", "in use: "):
+        assert text in page
     assert "Decides who is called first." in page
+
+
+def test_it_begins_with_what_needs_no_statistics(run: Path) -> None:
+    page = (run / "report.html").read_text()
+    short = page[page.index(">In short</h2>") : page.index(">The problem</h2>")]
+
+    assert re.search(r"Of 100 rows it has never seen it gets <b>\d+ \(\d+ to \d+\)</b> right\.", short)
+    assert re.search(r"Of 100 that are <b>yes</b> it finds \d+ \(\d+ to \d+\); of 100 it calls <b>yes</b>,", short)
+    assert re.search(r"Its expected cost is \d+ % (lower|higher) than without a model", short)
+
+
+def test_costs_are_held_against_the_cheapest_single_answer_not_the_commonest(run: Path) -> None:
+    document = json.loads((run / "result.json").read_text())
+    counts = {label: one["support"] for label, one in document["metrics"]["perClass"].items()}
+    rows = document["metrics"]["rows"]
+
+    assert counts["no"] > counts["yes"]
+    assert document["dummy"]["expectedCost"]["value"] == pytest.approx(min(5 * counts["yes"], counts["no"]) / rows)
+
+
+def test_tables_and_charts_are_there_for_those_who_do_not_see_them(run: Path) -> None:
+    page = (run / "report.html").read_text()
+
+    assert page.count("<svg ") == page.count('role="img" aria-label="') == page.count("<figcaption>") > 8
+    assert page.count("<table") == page.count("<caption>") > 4
+    assert not re.search(r"<th(?! scope=)(?!ead)", page)
+    assert page.count("<section aria-labelledby=") == page.count("<h2 id=")
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_keeps_its_contrast(theme: int) -> None:
+    """WCAG 2.2 AA: 4.5 for text; 3 for lines of charts."""
+    variables = re.findall(r":root\{(--ink.*?)\}", CSS, flags=re.DOTALL)[theme]
+    colours = dict(re.findall(r"--(\w+):(#[0-9a-f]{3,6})", variables))
+    colours = {k: v if len(v) == 7 else "#" + "".join(2 * c for c in v[1:]) for k, v in colours.items()}
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted((luminance(colours[one]), luminance(colours[other])))
+        return (high + 0.05) / (low + 0.05)
+
+    for name in ("ink", "soft", "sea", "good", "bad", "warn"):
+        assert min(contrast(name, "paper"), contrast(name, "wash")) >= 4.5, name
+    for series in range(SERIES):
+        assert contrast(f"s{series}", "paper") >= 3, series
+
+
+@given(low=st.floats(-1e6, 1e6), span=st.floats(1e-6, 1e6))
+def test_ticks_are_round_and_cover_what_they_mark(low: float, span: float) -> None:
+    high = low + span
+    found = ticks(low, high)
+
+    step = found[1] - found[0]
+    assert 2 <= len(found) <= 8
+    assert found[0] <= low + 1e-6 * step
+    assert found[-1] >= high - 1e-6 * step
+    assert np.allclose(np.diff(found), step, rtol=1e-3, atol=1e-9)
 
 
 def test_names_from_data_are_escaped(run: Path) -> None:
@@ -112,6 +179,23 @@ def test_the_card_names_use_comparison_limits_and_dummy(run: Path) -> None:
 
     for text in ("## Intended use", "## Comparison", "| softmax |", "Class shares alone", "## Limits"):
         assert text in card
+    for name in ("D² ", "calibration error ", "Matthews' correlation ", "Cohen's kappa ", "expected cost "):
+        assert re.search(rf"{name}-?\d\.\d+ \[", card), name
+
+
+def test_the_card_says_what_people_wrote_about_the_rows_and_what_they_did_not(run: Path) -> None:
+    document = json.loads((run / "result.json").read_text())
+    silent = render_card(document)
+    document["data"] |= {"about": {"retention": "90 days", "contact": "risk@example.org", "source": "the till"}}
+    document["data"]["personal"] = ["age"]
+    told = render_card(document)
+
+    assert "- Retention of the rows: not stated." in silent
+    assert "## Contact" not in silent
+    assert "- Retention of the rows: 90 days" in told
+    assert "- Personal data among the features: age." in told
+    assert "- source: the till" in told
+    assert told.endswith("## Contact\n\nrisk@example.org\n")
 
 
 def test_shap_says_what_to_install(run: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ training rows where it can, so that the test rows tell one thing only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,12 @@ def assess(
         curves=class_curves(answers),
         decision=tell_decision(selected.decision, table.classes),
         alterations=_alterations(config),
-        warnings=_warnings(metrics, dummy, selected),
+        warnings=_warnings(metrics, selected),
     )
 
 
 def _dummy(train: Part, answers: Answers, seed: int) -> dict[str, Any]:
-    """The same metrics for class shares and the commonest class, whatever the row."""
+    """The same metrics for class shares and the commonest class, whatever the row; cost is the cheapest class's."""
     shares = np.bincount(train.labels, minlength=len(answers.classes)) / len(train)
     same = Answers(
         actual=answers.actual,
@@ -79,8 +79,13 @@ def _dummy(train: Part, answers: Answers, seed: int) -> dict[str, Any]:
         costs=answers.costs,
     )
     found = evaluate(same, seed=seed, draws=200)
-    names = ("accuracy", "balancedAccuracy", "logLoss", "brier", "rocAuc", "expectedCost")
-    return {name: found[name] for name in names if name in found}
+    names = ("accuracy", "balancedAccuracy", "logLoss", "brier", "rocAuc")
+    told = {name: found[name] for name in names}
+    if answers.costs is not None:  # whoever knows prices would always give the cheapest answer, not the commonest
+        cheapest = int((shares @ answers.costs).argmin())
+        always = replace(same, predicted=np.full(len(answers.actual), cheapest))
+        told["expectedCost"] = evaluate(always, seed=seed, draws=200)["expectedCost"]
+    return told
 
 
 def _interpret(config: Config, table: Table, train: Part, pipeline: Any, exported: Export) -> dict[str, Any]:
@@ -96,7 +101,8 @@ def _interpret(config: Config, table: Table, train: Part, pipeline: Any, exporte
     if wanted.importance:
         found["importance"] = interpret.importance(exported.predictor, rows, labels, table.features, seed)
         top = [one["feature"] for one in found["importance"][: wanted.partial_dependence]]
-        found["partialDependence"] = interpret.partial_dependence(exported.predictor, rows, table.features, top)
+        kinds = [column.categories for column in table.columns]
+        found["partialDependence"] = interpret.partial_dependence(exported.predictor, rows, table.features, top, kinds)
     if wanted.shap:
         found["shap"] = interpret.shap_importance(exported.predictor, rows, table.features, seed)
     return found
@@ -107,10 +113,10 @@ def _alterations(config: Config) -> list[str]:
     return done + [f"{r.share:.0%} of the training rows of {r.label} labelled {r.to}" for r in config.data.relabel]
 
 
-def _warnings(metrics: dict[str, Any], dummy: dict[str, Any], selected: Selected) -> list[str]:
+def _warnings(metrics: dict[str, Any], selected: Selected) -> list[str]:
     """Sentences a reader must not miss."""
     found = []
-    if metrics["logLoss"]["low"] is not None and metrics["logLoss"]["high"] >= dummy["logLoss"]["value"]:
+    if metrics["d2"]["low"] is not None and metrics["d2"]["low"] <= 0:
         found.append(
             "the model is not clearly better than the class shares alone (log loss): do not ship it for its figures"
         )
@@ -130,7 +136,7 @@ def tell_decision(decision: Decision, classes: tuple[str, ...]) -> dict[str, Any
             return {"rule": "argmax", "text": "The most probable class wins."}
         case Threshold(positive=positive, value=value):
             label = classes[positive]
-            text = f"Class {label} wins from probability {value:g} on."
+            text = f"Class {label} wins from probability {value:.3g} on."
             return {"rule": "threshold", "class": label, "value": value, "text": text}
         case LeastCost(costs=costs):
             return {"rule": "least-cost", "costs": costs, "text": "The class of least expected cost wins."}

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 REPEATS = 5
 _POINTS = 12
 _MOST_ROWS = 200
+_SINGLE = 24
 
 
 def importance(
@@ -73,20 +74,39 @@ def _matrix(classifier: Any) -> Floats | None:
 
 
 def partial_dependence(
-    predictor: Predictor, rows: Floats, features: Sequence[str], chosen: Sequence[str]
+    predictor: Predictor,
+    rows: Floats,
+    features: Sequence[str],
+    chosen: Sequence[str],
+    categories: Sequence[Sequence[str]] = (),
 ) -> list[dict[str, Any]]:
-    """Mean probability of each class [points][K] when a feature is set to values from its 5 % to 95 % quantile."""
+    """Mean probability of each class [points][K] when a feature is set to values from its 5 % to 95 % quantile.
+
+    A feature with `categories` is set to its most frequent ones. With two classes, single rows stand beside the mean:
+    probability of the second class [rows][points]. Source: Friedman 2001; Goldstein et al. 2015 (ICE).
+    """
     sample = rows[:: max(1, len(rows) // _MOST_ROWS)]
-    found = []
+    found: list[dict[str, Any]] = []
     for name in chosen:
         column = list(features).index(name)
         known = rows[:, column][~np.isnan(rows[:, column])]
-        values = np.unique(np.quantile(known, np.linspace(0.05, 0.95, _POINTS)))
+        names = categories[column] if categories else ()
+        values = _commonest(known) if names else np.unique(np.quantile(known, np.linspace(0.05, 0.95, _POINTS)))
         stacked = np.tile(sample, (len(values), 1))
         stacked[:, column] = np.repeat(values, len(sample))
-        means = predictor.probabilities(stacked).reshape(len(values), len(sample), -1).mean(axis=1)
-        found.append({"feature": name, "values": values.tolist(), "probabilities": means.tolist()})
+        answers = predictor.probabilities(stacked).reshape(len(values), len(sample), -1)
+        one = {"feature": name, "values": values.tolist(), "probabilities": answers.mean(axis=1).tolist()}
+        if names:
+            one["categories"] = [names[int(code)] for code in values]
+        elif answers.shape[2] == 2:
+            one["individual"] = answers[:, :: max(1, len(sample) // _SINGLE), 1][:, :_SINGLE].T.tolist()
+        found.append(one)
     return found
+
+
+def _commonest(codes: Floats) -> Floats:
+    values, counts = np.unique(codes, return_counts=True)
+    return np.sort(values[np.argsort(-counts, kind="stable")[:_POINTS]])
 
 
 def shap_importance(predictor: Predictor, rows: Floats, features: Sequence[str], seed: int) -> list[dict[str, Any]]:

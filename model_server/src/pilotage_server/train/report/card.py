@@ -8,36 +8,64 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pilotage_server.train.report.words import METRIC_NAMES, interval, number, params
+from pilotage_server.train.report.words import METRIC_NAMES, METRIC_REASONS, interval, number, params
+
+_MOST_CLASSES = 20
+_TOLD_ELSEWHERE = ("consent", "retention", "limits", "contact")
 
 
 def render_card(document: Mapping[str, Any]) -> str:
     """Write the card from a run's document."""
+    about = document["data"].get("about", {})
     sections = [
         f"# {document['name']} {document['version']}",
         document["description"],
-        *(["## Intended use", document["use"]] if document["use"] else []),
+        "## Intended use",
+        _use(document),
         "## Model",
         _model(document),
         *_comparison(document),
         "## Data",
         _data(document),
         "## Quality on the test rows",
-        _table(document["metrics"]),
-        "Intervals cover 95 %: Wilson for proportions, bootstrap for the rest"
-        + (", whole groups drawn." if document["data"]["groups"] else "."),
-        f"Class shares alone (the dummy) would reach accuracy {number(document['dummy']['accuracy']['value'])} and log "
-        f"loss {number(document['dummy']['logLoss']['value'])} on these rows.",
+        *_quality(document),
         "## Parity with scikit-learn",
         "\n".join(f"- {a['backend']}: {a['problem'] or _passed(a)}" for a in document["parity"])
         or "- not tried: scikit-learn was asked for",
         *_important(document),
         "## Fairness",
         _fairness(document["fairness"]),
+        "## Ethical considerations",
+        _ethics(document),
         "## Limits",
         _limits(document),
+        *(["## Contact", about["contact"]] if "contact" in about else []),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _use(document: Mapping[str, Any]) -> str:
+    listed = ", ".join(document["classes"][:_MOST_CLASSES]) + (" …" if len(document["classes"]) > _MOST_CLASSES else "")
+    text = document["use"] or "Nobody wrote down what it is for (`use` in the configuration)."
+    return (
+        f"{text}\n\nIt tells rows with {len(document['features'])} features apart as one of {listed}. Not meant: rows "
+        "from other sources or other times than those described here, answers to any other question, and decisions "
+        "about people that nobody checks and nobody answers for."
+    )
+
+
+def _quality(document: Mapping[str, Any]) -> list[str]:
+    dummy = document["dummy"]
+    metric = (document.get("comparison") or {}).get("metric")
+    chosen = [f"Models were chosen by {METRIC_NAMES[metric]}, because {METRIC_REASONS[metric]}."] if metric else []
+    return [
+        *chosen,
+        _table(document["metrics"]),
+        "Intervals cover 95 %: Wilson for proportions, bootstrap for the rest"
+        + (", whole groups drawn." if document["data"]["groups"] else "."),
+        f"Class shares alone (the dummy) would reach accuracy {number(dummy['accuracy']['value'])} and log loss "
+        f"{number(dummy['logLoss']['value'])} on these rows.",
+    ]
 
 
 def _model(document: Mapping[str, Any]) -> str:
@@ -85,6 +113,8 @@ def _data(document: Mapping[str, Any]) -> str:
     )
     if data["alterations"]:
         text += f" On purpose: {'; '.join(data['alterations'])}."
+    origin = {topic: text for topic, text in data.get("about", {}).items() if topic not in _TOLD_ELSEWHERE}
+    text += "".join(f"\n- {topic}: {answer}" for topic, answer in origin.items())
     for finding in [*document["quality"]["findings"], *document["quality"]["allowed"]]:
         column = f" {finding['column']}" if finding["column"] else ""
         text += f"\n- {finding['check']}{column}: {finding['detail']}"
@@ -99,13 +129,10 @@ def _table(metrics: Mapping[str, Any]) -> str:
     for average in ("macro", "weighted"):
         cells = [interval(metrics[average][name]) for name in names[:3]]
         lines.append(_line([average, *cells, interval(metrics["rocAuc"][average]), ""]))
-    line = (
-        f"Accuracy {interval(metrics['accuracy'])}, log loss {interval(metrics['logLoss'])}, "
-        f"Brier score {interval(metrics['brier'])}, {metrics['rows']} rows."
-    )
-    if "expectedCost" in metrics:
-        line += f" Expected cost per row {interval(metrics['expectedCost'])}."
-    return "\n".join([*lines, "", line])
+    rest = ("accuracy", "balancedAccuracy", "logLoss", "d2", "brier", "calibrationError", "matthews", "kappa",
+            "expectedCost")  # fmt: skip
+    told = [f"{METRIC_NAMES[name]} {interval(metrics[name])}" for name in rest if name in metrics]
+    return "\n".join([*lines, "", f"Over all {metrics['rows']} rows: {'; '.join(told)}."])
 
 
 def _important(document: Mapping[str, Any]) -> list[str]:
@@ -131,13 +158,32 @@ def _fairness(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _limits(document: Mapping[str, Any]) -> str:
+def _ethics(document: Mapping[str, Any]) -> str:
+    """Persons behind the rows: what is known of them, what was agreed, how long it is kept."""
+    data = document["data"]
+    about, personal = data.get("about", {}), data.get("personal", ())
+    names = ", ".join(personal)
     lines = [
-        "The figures hold for rows like those above. The model answers every finite row, also one far outside the "
-        "ranges it was trained on.",
-        *(f"- {note}" for note in document["warnings"]),
+        f"Personal data among the features: {names}." if names else "No column was declared or found to be personal.",
+        f"Consent: {about['consent']}" if "consent" in about else "Consent of the people behind the rows: not stated.",
+        f"Retention of the rows: {about['retention']}"
+        if "retention" in about
+        else "Retention of the rows: not stated.",
+        "A payload log of the server, where it is on, holds what is asked from then on; it needs a term of its own.",
     ]
-    return "\n".join(lines)
+    if not document["fairness"]["attributes"]:
+        lines.append("Whether it treats groups of people alike was not checked: no attribute was declared.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _limits(document: Mapping[str, Any]) -> str:
+    stated = document["data"].get("about", {}).get("limits")
+    notes = [*([stated] if stated else []), *document["warnings"]]
+    text = (
+        "The figures hold for rows like those above. The model answers every row it can read, also one far outside the "
+        "ranges it was trained on."
+    )
+    return "\n".join([text, *(["", *(f"- {note}" for note in notes)] if notes else [])])
 
 
 def _passed(attempt: Mapping[str, Any]) -> str:
@@ -145,4 +191,4 @@ def _passed(attempt: Mapping[str, Any]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"  # a bar would end the cell

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from pilotage_server.train.report.svg import Bar, Series, interval_chart, line_chart
+from pilotage_server.train.report.svg import Axes, Bar, Series, interval_chart, line_chart
+from pilotage_server.train.report.tables import table
 from pilotage_server.train.report.words import METRIC_NAMES, METRIC_REASONS, number, params, percent
+
+_WIDE = 20
+"""Values that span such a factor stand on a logarithmic axis."""
 
 
 def sections(document: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -72,8 +76,16 @@ def _data(document: Mapping[str, Any]) -> str:
     return (
         f"<p>{escape(data['name'])}: {sum(data['classRows'])} rows. {rows['training']} to learn from, {rows['test']} "
         f"to test with, {rows['held back']} held back; {how}.</p>{altered}"
-        f"{interval_chart('rows per class', bars, low=0)}{checks}"
+        f"{interval_chart('Rows per class', bars, low=0, is_filled=True)}{_origin(data)}{checks}"
     )
+
+
+def _origin(data: Mapping[str, Any]) -> str:
+    """Where rows come from, as people wrote it down; and which columns are about persons."""
+    told = "".join(f"<dt>{topic}</dt><dd>{escape(text)}</dd>" for topic, text in data.get("about", {}).items())
+    personal = ", ".join(f"<b>{escape(name)}</b>" for name in data.get("personal", ()))
+    listed = f"<p>Personal data among the features: {personal}.</p>" if personal else ""
+    return (f"<h3>Where they come from</h3><dl>{told}</dl>" if told else "") + listed
 
 
 def _choice(document: Mapping[str, Any]) -> str:
@@ -108,55 +120,55 @@ def _contest(found: Mapping[str, Any]) -> str:
             )
         )
     better = "lower" if found["lowerIsBetter"] else "higher"
-    chart = interval_chart(f"{METRIC_NAMES[found['metric']]} over the outer folds", bars)
-    return f"{chart}<p class=soft>Mean and range over the folds; {better} is better.</p>"
+    chart = interval_chart(f"{METRIC_NAMES[found['metric']]} over the outer folds ({better} is better)", bars)
+    return f"{chart}<p class=soft>Mean and range over the folds; the chosen one in orange.</p>"
 
 
 def _table(found: Mapping[str, Any], classes: list[str]) -> str:
     """Log loss, calibration and recall per class side by side, and how sure the choice is."""
     shown = classes[:10]
-    head = "".join(f"<th>recall {escape(label[:12])}</th>" for label in shown)
-    rows = []
-    for row in found["variants"]:
-        mark = ' class="chosen"' if row["name"] == found["winner"] else ""
-        sure = "" if row.get("p") is None else f"{row['p']:.2g}"
-        recalls = "".join(f"<td>{number(row['recall'][label], 2)}</td>" for label in shown)
-        rows.append(
-            f"<tr{mark}><td>{escape(row['name'])}</td><td>{number(row['metrics']['logLoss'])}</td>"
-            f"<td>{number(row['calibrationError'])}</td><td>{number(row['metrics']['accuracy'])}</td><td>{sure}</td>{recalls}</tr>"
-        )
+    head = ["variant", "log loss", "calibration error", "accuracy", "p against the chosen"]
+    head += [f"recall {escape(label[:12])}" for label in shown]
+    rows = [
+        [
+            escape(row["name"]),
+            number(row["metrics"]["logLoss"]),
+            number(row["calibrationError"]),
+            number(row["metrics"]["accuracy"]),
+            "" if row.get("p") is None else f"{row['p']:.2g}",
+            *(number(row["recall"][label], 2) for label in shown),
+        ]
+        for row in found["variants"]
+    ]
+    winner = next((i for i, row in enumerate(found["variants"]) if row["name"] == found["winner"]), None)
     return (
-        "<h3>Side by side</h3><table><tr><th>variant</th><th>log loss</th><th>calibration error</th><th>accuracy</th>"
-        f"<th>p against the winner</th>{head}</tr>{''.join(rows)}</table>"
+        f"{table('Side by side, on rows no fold had learned from', head, rows, marked=winner)}"
         "<p class=soft>p: corrected resampled t-test; a large p means the folds cannot tell the two apart.</p>"
     )
 
 
 def _searches(document: Mapping[str, Any]) -> str:
     """Learning and validation curves, where they were asked for."""
-    parts = []
+    charts = []
     learned = document.get("learningCurve")
     if learned and learned["points"]:
+        points = learned["points"]
         series = [
-            Series(
-                label="training rows", points=[(p["rows"], p["training"]) for p in learned["points"]], is_dashed=True
-            ),
-            Series(
-                label="validation rows", points=[(p["rows"], p["validation"]) for p in learned["points"]], has_dots=True
-            ),
+            Series(label="training rows", points=[(p["rows"], p["training"]) for p in points], is_dashed=True),
+            Series(label="validation rows", points=[(p["rows"], p["validation"]) for p in points], has_dots=True),
         ]
-        name = METRIC_NAMES[learned["metric"]]
-        parts.append(
-            "<h3>Would more rows help?</h3>"
-            + line_chart("learning curve", series, x_label="training rows", y_label=name)
-        )
-    for curve in document.get("validationCurves", []):
-        points = [(p["value"], p["goodness"]) for p in curve["points"]]
-        chart = line_chart(
-            f"validation curve of {curve['parameter']}",
-            [Series(label="best inner score", points=points, has_dots=True)],
-            x_label=curve["parameter"],
-            y_label="goodness (higher is better)",
-        )
-        parts.append(f"<h3>{escape(curve['parameter'])}</h3>{chart}")
-    return "".join(parts)
+        axes = Axes(x="training rows", y=METRIC_NAMES[learned["metric"]])
+        charts.append(line_chart("Would more rows help? (learning curve)", series, axes))
+    charts += [_validation(curve) for curve in document.get("validationCurves", ())]
+    return f'<div class="pair">{"".join(charts)}</div>' if charts else ""
+
+
+def _validation(curve: Mapping[str, Any]) -> str:
+    """The best inner score by value of one hyperparameter, in the metric's own direction."""
+    name = METRIC_NAMES[curve["metric"]]
+    sign = -1 if curve["metric"] in ("logLoss", "brier", "expectedCost") else 1
+    points = [(p["value"], sign * p["goodness"]) for p in curve["points"]]
+    low, high = min(x for x, _ in points), max(x for x, _ in points)
+    axes = Axes(x=curve["parameter"], y=name, is_log=low > 0 and high / low >= _WIDE)
+    title = f"How {curve['parameter']} matters (validation curve)"
+    return line_chart(title, [Series(label=f"best {name} of the inner folds", points=points, has_dots=True)], axes)

@@ -14,6 +14,23 @@ METRIC_NAMES: Mapping[str, str] = {
     "rocAuc": "ROC AUC",
     "prAuc": "PR AUC",
     "expectedCost": "expected cost",
+    "calibrationError": "calibration error",
+    "d2": "D²",
+    "matthews": "Matthews' correlation",
+    "kappa": "Cohen's kappa",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+}
+
+METRIC_MEANINGS: Mapping[str, str] = {
+    "logLoss": "how surprised one is by the truth, given its probabilities; 0 is certainty and right (nats)",
+    "brier": "squared distance of its probabilities to the truth; 0 is best",
+    "calibrationError": "how far its probabilities are from how often it is right; 0 is best",
+    "expectedCost": "what its mistakes cost per row, at the prices given",
+    "d2": "the share of the class shares' own log loss that it takes away; 1 is best, 0 is no better than them",
+    "matthews": "correlation of what it says with what is true, fair to rare classes; 1 is best, 0 is chance",
+    "kappa": "agreement beyond what chance would give; 1 is best",
 }
 
 METRIC_REASONS: Mapping[str, str] = {
@@ -45,6 +62,13 @@ def number(value: float | None, digits: int = 3) -> str:
 def percent(value: float) -> str:
     """Write a share."""
     return f"{100 * value:.1f} %"
+
+
+def range_of(found: Mapping[str, Any]) -> str:
+    """Write a share as `95 (88 to 98)` of a hundred, or say that nothing is known."""
+    if found["value"] is None:
+        return "an unknown number"
+    return f"{100 * found['value']:.0f} ({100 * found['low']:.0f} to {100 * found['high']:.0f})"
 
 
 def params(found: Mapping[str, Any]) -> str:
