@@ -52,12 +52,16 @@ class Column:
 
     def read(self, cells: Sequence[Any], place: Place, *, by_place: bool = False) -> NDArray[np.float64]:
         """Codes or numbers [n] of cells as JSON has them, NaN for gaps; raises `Rejected`."""
-        known = self.codes.get
-        found = np.empty(len(cells))
-        for i, cell in enumerate(cells):
-            code = known(cell) if type(cell) is str else None
-            found[i] = self._other(cell, i, place, by_place) if code is None else code
-        return found
+        try:
+            found: list[float | None] = list(map(self.codes.get, cells))  # nothing but texts is a key
+        except TypeError:  # an object or a list, which is no key either
+            found = [None] * len(cells)
+        if None in found:
+            found = [
+                self._other(cell, i, place, by_place) if code is None else code
+                for i, (cell, code) in enumerate(zip(cells, found, strict=True))
+            ]
+        return np.array(found, dtype=np.float64)
 
     def check_codes(self, values: NDArray[np.float64], place: Place) -> None:
         """Raise `Rejected` unless all values [n], NaN apart, are codes of categories."""
@@ -78,6 +82,8 @@ class Column:
         match cell:
             case None:
                 missing = True
+            case str() if cell in self.codes:
+                return self.codes[cell]
             case str():
                 missing = is_missing(cell)
             case bool() | int() | float():

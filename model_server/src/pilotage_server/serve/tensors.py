@@ -120,12 +120,12 @@ class Tensor:
                 Reason.SHAPE,
                 f"{self.label}: shape {list(self.shape)} but data has {len(found)} values; make them agree",
             )
-        return [_decoded(cell, self.label) if isinstance(cell, bytes) else cell for cell in found]
+        return [_decoded(cell, self.label) for cell in found] if found and isinstance(found[0], bytes) else found
 
     def _flattened(self) -> list[Any]:
         if not isinstance(self.data, list):
             raise Rejected(Reason.BODY, f"{self.label}: data is not a list")
-        if len(self.shape) < 2 or not any(isinstance(item, list) for item in self.data):
+        if len(self.shape) < 2 or not self.data or not isinstance(self.data[0], list):
             return self.data
         if any(not isinstance(item, list) or len(item) != self.shape[1] for item in self.data):
             raise Rejected(Reason.SHAPE, f"{self.label}: data is ragged; rows must have one length")
