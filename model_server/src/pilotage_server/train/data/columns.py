@@ -15,12 +15,14 @@ from pilotage_server.train.data.personal import looks_personal
 from pilotage_server.train.data.table import Column, Table
 
 _LEAST_ROWS = 30
+_MOST_ROWS = 20_000
 _OUTLYING = 0.01
 
 
 def column_findings(table: Table, data: Data, seed: int) -> Iterator[Finding]:
     """Check every feature column."""
     target = data.source.target if isinstance(data.source, File) else ""
+    shown = _sample(len(table.rows), seed)
     for i, column in enumerate(table.columns):
         values = table.rows[:, i]
         yield from _missing(column, values, data.quality.missing)
@@ -34,12 +36,19 @@ def column_findings(table: Table, data: Data, seed: int) -> Iterator[Finding]:
                 continue
         yield from _like_an_identifier(column, known)
         yield from _outliers(column, known)
-        power = column_power(values, table.labels, len(table.classes), seed)
+        power = column_power(values[shown], table.labels[shown], len(table.classes), seed)
         if power.low > data.quality.leakage_auc and len(values) >= _LEAST_ROWS:
             detail = f"tells the classes almost alone (mean AUC {power.auc:.4f}, limit {data.quality.leakage_auc:g})"
             yield _finding("leakage", column, len(values), detail,
                            "ask whether it is known before the label; if so, data.quality.allow: "
                            f"[leakage:{column.name}], else data.columns.ignore")  # fmt: skip
+
+
+def _sample(rows: int, seed: int) -> NDArray[np.int64]:
+    """Rows that the power of a column is judged on: what gives a label away does so in thousands of rows."""
+    if rows <= _MOST_ROWS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:_MOST_ROWS])
 
 
 def _personal(column: Column, data: Data) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ because each fit is a function of its rows and seed alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -59,7 +60,10 @@ def _ray(scheduler: str | None) -> Iterator[None]:
         from ray.util.joblib import register_ray  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
         raise ConfigError("--backend ray: needs ray; install pilotage-server[train,ray]") from error
-    ray.init(address=scheduler, log_to_driver=False)
+    try:
+        ray.init(address=scheduler, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        raise ConfigError(f"--scheduler {scheduler}: cannot be reached ({error}); check address and network") from error
     try:
         register_ray()
         with parallel_config(backend="ray"):
