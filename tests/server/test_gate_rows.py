@@ -1,6 +1,8 @@
 """One row per request in the manifest's bins: counted exactly, in batches, from zero."""
 
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,6 +168,22 @@ def test_a_shadow_issues_no_token_and_counts_no_gate_row(ring):
     assert not any(scraped(rows).values())
     token = opened(stable.issue(inputs, *answer, Asked("r1"))["feedback_token"], ring)
     assert token.request == request_id("r1", inputs)
+
+
+def test_a_request_with_texts_is_the_same_request_where_they_have_other_codes(ring):
+    posted: list[bytes] = []
+    post: Any = SimpleNamespace(add=lambda request, *_: posted.append(request))
+    signer = TokenSigner(ring, an_identity())
+    stable = Issuer(signer, None, categories=[(), ("blue", "red")], shadow=Shadow.STABLE)
+    canary = Issuer(signer, None, categories=[(), ("blue", "green", "red")], shadow=Shadow.CANARY, post=post)
+    answer = (np.array([0]), np.array([[0.6, 0.3, 0.1]]))
+
+    tokens = [stable.issue(np.array([[5.0, code]]), *answer)["feedback_token"] for code in (1.0, 0.0, np.nan)]
+    for code in (2.0, 0.0, np.nan, 1.0):
+        canary.issue(np.array([[5.0, code]]), *answer)
+
+    assert [opened(token, ring).request for token in tokens] == posted[:3]
+    assert len(set(posted)) == 4
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ Parameters = dict[str, str | bool]
 
 
 class Issuer:
-    """Issues what goes with the predictions of one pod; not thread-safe."""
+    """Issues what goes with the predictions of one pod; not thread-safe. `categories`: the texts of each feature."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Issuer:
         gate_rows: "GateRows | None",
         *,
         slices: Sequence[Slice] = (),
+        categories: Sequence[Sequence[str]] = (),
         shadow: Shadow = Shadow.NONE,
         post: ShadowPost | None = None,
         clock: Callable[[], float] = time.time,
@@ -63,6 +64,7 @@ class Issuer:
         self._signer = signer
         self._gate_rows = gate_rows
         self._slices = slices
+        self._meanings = {column: [_number(text) for text in texts] for column, texts in enumerate(categories) if texts}
         self._shadow = shadow
         self._post = post
         self._clock = clock
@@ -102,7 +104,7 @@ class Issuer:
                 decided[start:end],
                 encoded[start * signer.row_bytes : end * signer.row_bytes] if count <= signer.most_rows else b"",
                 now,
-                request=b"" if self._shadow is Shadow.NONE else request_id(asked.id, rows[start:end]),
+                request=b"" if self._shadow is Shadow.NONE else self._id(asked, rows[start:end]),
                 slices=codes(self._slices, asked.parameters) if self._slices and asked.parameters else b"",
             )
             gate_rows.append(start + issued.gate_row)
@@ -122,9 +124,23 @@ class Issuer:
         for count, asked in requests:
             end = start + count
             if self._post is not None:
-                self._post.add(request_id(asked.id, rows[start:end]), decided[start:end], now)
+                self._post.add(self._id(asked, rows[start:end]), decided[start:end], now)
             start = end
         return [{} for _ in requests]
+
+    def _id(self, asked: Asked, rows: "NDArray[np.float64]") -> bytes:
+        """The id of a request, the same for every revision: codes stand for texts, and another may number them anew."""
+        if not self._meanings:
+            return request_id(asked.id, rows)
+        shared = rows.copy()
+        for column, numbers in self._meanings.items():
+            shared[:, column] = [numbers[int(code)] if code == code else code for code in rows[:, column].tolist()]
+        return request_id(asked.id, shared)
+
+
+def _number(text: str) -> float:
+    """A number that stands for a text in every pod."""
+    return float(int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=6).digest()))
 
 
 def _told(issued: Issued) -> Parameters:

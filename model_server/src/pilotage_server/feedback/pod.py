@@ -1,6 +1,7 @@
 """The feedback side of one server pod, put together: issuer, endpoint, and the background tasks behind them."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,11 @@ def open_feedback(
     *,
     settings: FeedbackSettings | None = None,
     gate_rows: "GateRows | None" = None,
+    categories: Sequence[Sequence[str]] = (),
 ) -> Feedback:
     """The feedback side of one pod. Call it with a running event loop; it connects nothing before `run`.
+
+    `categories`: the texts of each feature, none for numbers.
 
     Raises `FeedbackRefused` for files of peers or credentials that cannot be used.
     """
@@ -87,7 +91,9 @@ def open_feedback(
     post = ShadowPost(identity, CollectorLink(collector, ring)) if chosen.shadow is Shadow.CANARY else None
     return Feedback(
         signer=signer,
-        issuer=Issuer(signer, gate_rows, slices=identity.slices, shadow=chosen.shadow, post=post),
+        issuer=Issuer(
+            signer, gate_rows, slices=identity.slices, categories=categories, shadow=chosen.shadow, post=post
+        ),
         endpoint=endpoint,
         quality=QualityPage(identity.model, CollectorLink(collector, ring)),
         relay=relay,

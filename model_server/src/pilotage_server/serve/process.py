@@ -240,6 +240,7 @@ def _open_feedback(
     collector = CollectorAddress.from_env(pod.collector_service or f"{model.name}-collector", os.environ)
     try:
         chosen = FeedbackSettings.from_env(os.environ)
-        return open_feedback(identity, ring, collector, settings=chosen, gate_rows=gate_rows)
+        texts = [feature.categories for feature in manifest.features]
+        return open_feedback(identity, ring, collector, settings=chosen, gate_rows=gate_rows, categories=texts)
     except FeedbackRefused as refused:
         raise SettingsRefused(str(refused)) from refused
