@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, roc_auc_score
 
 from pilotage_server.feedback import Identity, KeyRing, TokenSigner
+from pilotage_server.feedback.collector import schema
 from pilotage_server.feedback.collector.exposition import Exposition
 from pilotage_server.feedback.collector.ledger import Ledger
 from pilotage_server.feedback.collector.quality import quality
@@ -16,7 +18,7 @@ from pilotage_server.feedback.collector.settings import CollectorConfig, Export
 from pilotage_server.feedback.items import Judge
 from pilotage_server.feedback.messages import Announcement, Decision, Decisions, Delivery, Item
 from pilotage_server.feedback.token import chosen_row
-from pilotage_server.quality.buckets import LOSS_CLIP, MICRO
+from pilotage_server.quality.buckets import COHORT_NAMES, LOSS_CLIP, MICRO
 from pilotage_server.quality.slices import Slice
 from support.feedback import REVISION, START_S, a_delivery, an_announcement, an_item, key_dir, samples, total
 
@@ -375,6 +377,88 @@ def test_a_ledger_of_the_first_schema_keeps_its_counts_and_goes_on(tmp_path):
     desk.wait()
     assert desk.quality()["countedRows"] == 9
     assert desk.quality()["loss"]["count"] == 1
+    desk.ledger.close()
+
+
+def test_a_ledger_of_the_second_schema_keeps_its_curves_and_goes_on(tmp_path):
+    path = tmp_path / "ledger"
+    _first_schema(path)
+    database = sqlite3.connect(path)
+    database.executescript(schema._FROM_1 + schema._SINCE_2 + "PRAGMA user_version = 2;")
+    database.execute("INSERT INTO score VALUES (1, 0, 1, 49, 3)")
+    database.commit()
+    database.close()
+
+    desk = Desk(path)
+    desk.post(an_item(issued_ms=BORN, nonce=5, label="cat", probabilities=SURE_CAT))
+    desk.wait()
+
+    assert desk.quality()["buckets"]["cat"]["1"][49] == 4
+    assert desk.quality()["bucketsRows"]["cat"]["1"][49] == 1
+    assert desk.quality()["cohorts"]["cat"]["tp"]["1h"] == 1
+    assert desk.quality()["window"]["labels"] == 2
+    desk.ledger.close()
+
+
+def test_labels_count_by_how_long_they_took_and_a_corrected_one_by_its_last_value(tmp_path):
+    desk = Desk(tmp_path / "ledger")
+    desk.config = CollectorConfig(model="pets", namespace="models", cluster="aws", label_delay_s=10 * 86_400)
+    delay = 10 * 86_400_000
+
+    def post(item):
+        desk.ledger.apply([a_delivery(item)], now_ms=desk.now, delay_ms=delay)
+
+    for nonce, hours in enumerate((0.5, 1, 2, 6.5, 100, 200)):
+        desk.now = BORN + int(hours * HOUR)
+        post(an_item(issued_ms=BORN, nonce=nonce, label="cat", predicted=0))
+    post(an_item(issued_ms=BORN, nonce=0, label="dog", predicted=0))
+    desk.ledger.apply([], now_ms=BORN + delay, delay_ms=delay)
+
+    read = desk.scrape()
+    found = {
+        (outcome, delay): total(read, "model_cohort_outcomes_total", outcome=outcome, delay=delay, **{"class": "cat"})
+        for outcome in ("tp", "fp", "fn")
+        for delay in COHORT_NAMES
+    }
+    assert +Counter(found) == {
+        ("tp", "1h"): 1,
+        ("tp", "6h"): 1,
+        ("tp", "1d"): 1,
+        ("tp", "7d"): 1,
+        ("tp", "more"): 1,
+        ("fp", "more"): 1,
+    }
+    assert total(read, "model_cohort_outcomes_total") == total(read, "model_class_outcomes_total")
+    desk.ledger.close()
+
+
+def test_curves_count_every_row_and_gates_one_per_request(desk):
+    rows = 3
+    desk.post(
+        *[
+            an_item(issued_ms=BORN, nonce=9, rows=rows, row=row, label="cat", probabilities=SURE_CAT)
+            for row in range(rows)
+        ]
+    )
+    desk.wait()
+
+    last = {"class": "cat", "actual": "1", "bucket": "49"}
+    assert total(desk.scrape(), "model_score_outcomes_total", **last) == rows
+    assert total(desk.scrape(), "pilotage_matured_scores_total", **last) == 1
+
+
+def test_curves_begin_with_the_labels_that_mature_after_somebody_asked(tmp_path):
+    desk = Desk(tmp_path / "ledger", export=frozenset())
+    desk.post(an_item(issued_ms=BORN, nonce=1, label="cat", probabilities=SURE_CAT))
+    desk.wait()
+    desk.post(an_item(issued_ms=desk.now, nonce=2, label="cat", probabilities=SURE_CAT))
+    desk.config = CollectorConfig(
+        model="pets", namespace="models", cluster="aws", label_delay_s=60, export=frozenset({Export.SCORES})
+    )
+    desk.wait()
+
+    assert total(desk.scrape(), "pilotage_matured_scores_total", **{"class": "cat", "actual": "1", "bucket": "49"}) == 1
+    assert desk.quality()["window"]["buckets"]["cat"]["1"][49] == 2
     desk.ledger.close()
 
 
