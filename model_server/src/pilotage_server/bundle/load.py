@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pilotage_server.bundle.errors import Refused
-from pilotage_server.bundle.manifest import CARD, MANIFEST, SIGNATURE, Manifest, Sha256, sha256
+from pilotage_server.bundle.manifest import CARD, MANIFEST, REPORT, SIGNATURE, Manifest, Sha256, sha256
 from pilotage_server.bundle.predictor import Predictor, open_predictor
 from pilotage_server.bundle.reading import decode
 from pilotage_server.bundle.signature import Trust, verify
@@ -34,8 +34,8 @@ class Caps:
 class Bundle:
     """A bundle every check of which has passed.
 
-    `digest` is that of its manifest, `signer` the name of a trusted key, `card` the model card (Markdown, UTF-8), empty
-    where the bundle holds none.
+    `digest` is that of its manifest, `signer` the name of a trusted key, `card` the model card (Markdown, UTF-8) and
+    `report` the page for people (HTML, UTF-8), empty where the bundle holds none.
     """
 
     manifest: Manifest
@@ -43,12 +43,13 @@ class Bundle:
     signer: str
     predictor: Predictor
     card: bytes = b""
+    report: bytes = b""
 
 
 def load(source: Source, *, trust: Trust, threads: int = 1, caps: Caps | None = None) -> Bundle:
     """Check and load a bundle; raises `Refused` with the file, the problem and the remedy."""
     manifest, digest, signer = read_manifest(source, trust=trust, caps=caps or Caps())
-    kept = {manifest.model_file: b"", CARD: b""}
+    kept = {manifest.model_file: b"", CARD: b"", REPORT: b""}
     for entry in manifest.files:
         content = source.read(entry.name)
         if sha256(content) != entry.sha256:
@@ -61,7 +62,14 @@ def load(source: Source, *, trust: Trust, threads: int = 1, caps: Caps | None = 
             kept[entry.name] = content
     predictor = open_predictor(manifest, kept[manifest.model_file], threads=threads)
     self_test(manifest, predictor)
-    return Bundle(manifest=manifest, digest=digest, signer=signer, predictor=predictor, card=kept[CARD])
+    return Bundle(
+        manifest=manifest,
+        digest=digest,
+        signer=signer,
+        predictor=predictor,
+        card=kept[CARD],
+        report=kept[REPORT],
+    )
 
 
 def read_manifest(source: Source, *, trust: Trust, caps: Caps) -> tuple[Manifest, Sha256, str]:

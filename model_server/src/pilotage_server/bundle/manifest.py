@@ -20,6 +20,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SIGNATURE = "signature"
 CARD = "model_card.md"
+REPORT = "report.html"
 NAME = r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?"
 MAX_CLASSES = 1_000
 MAX_FEATURES = 100_000

@@ -18,6 +18,10 @@ from pilotage_server.serve.openapi import openapi_document
 from pilotage_server.serve.replies import JSON, Reply, failure
 
 _MARKDOWN: Final = ((b"content-type", b"text/markdown; charset=utf-8"),)
+_HTML: Final = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+)
 _METHODS: Final = ("GET", "HEAD")
 
 
@@ -55,6 +59,7 @@ class Pages:
             f"{base}/ready": self._model_ready,
             f"{versioned}/ready": self._model_ready,
             f"{base}/card": self._card,
+            f"{base}/report": self._report,
             "/v1/models": _page(orjson.dumps({"models": [model.name]})),
             v1: self._model_ready,
             "/openapi.json": lambda: (200, JSON, openapi()),
@@ -88,6 +93,12 @@ class Pages:
         if not card:
             return failure(404, "this bundle holds no model card; train it again with pilotage-model")
         return 200, _MARKDOWN, card
+
+    def _report(self) -> Reply:
+        report = self._model.bundle.report
+        if not report:
+            return failure(404, "this bundle holds no report; train it again with pilotage-model")
+        return 200, _HTML, report
 
 
 def _page(body: bytes) -> Callable[[], Reply]:
