@@ -180,3 +180,50 @@ def _config(folder: Path, **csv: Any) -> Any:
     }
     (folder / "it.yaml").write_text(yaml.safe_dump(document))
     return read_config(folder / "it.yaml")
+
+
+def test_parquets_own_types_are_read_as_their_texts_would_be(tmp_path: Path) -> None:
+    from arro3.core import Array, DataType
+    from arro3.core import Table as Arrow
+    from arro3.io import write_parquet
+
+    n = 60
+    columns: dict[str, Any] = {
+        "count": Array([i * 7 % 13 if i % 9 else None for i in range(n)], type=DataType.int64()),
+        "share": Array([float("nan") if i % 7 == 0 else i * 37 % 101 / 8 for i in range(n)], type=DataType.float64()),
+        "member": Array([bool(i % 3) for i in range(n)], type=DataType.bool()),
+        "colour": Array(["rgb"[i % 3] for i in range(n)], type=DataType.string()),
+        "seen": Array([i % 28 * 86_400_000_000 for i in range(n)], type=DataType.int64()).cast(
+            DataType.timestamp("us")
+        ),
+        "kind": Array([i % 2 for i in range(n)], type=DataType.int64()),
+    }
+    write_parquet(Arrow.from_pydict(columns), str(tmp_path / "all.parquet"))
+    source = File(path=tmp_path / "all.parquet", target="kind", format="parquet")
+
+    table = load(source, Columns(time="seen"))
+
+    assert [(one.name, one.categories) for one in table.columns] == [
+        ("count", ()),
+        ("share", ()),
+        ("member", ()),
+        ("colour", ("b", "g", "r")),
+    ]
+    assert table.classes == ("0", "1")
+    assert np.isnan(table.rows[0, :2]).all()
+    assert table.rows[1, 2] == 1.0
+    assert table.times is not None
+    assert np.diff(table.times[:28]).tolist() == [86_400.0] * 27
+
+
+def test_a_parquet_column_that_is_no_value_is_refused(tmp_path: Path) -> None:
+    from arro3.core import Array, DataType
+    from arro3.core import Table as Arrow
+    from arro3.io import write_parquet
+
+    pictures = Array([b"GIF89a"] * 4, type=DataType.binary())
+    kinds = Array(["a", "b"] * 2, type=DataType.string())
+    write_parquet(Arrow.from_pydict({"picture": pictures, "kind": kinds}), str(tmp_path / "pictures.parquet"))
+
+    with pytest.raises(ConfigError, match=r"column 'picture' holds b'GIF89a', which is no single value; flatten it"):
+        load(File(path=tmp_path / "pictures.parquet", target="kind", format="parquet"))

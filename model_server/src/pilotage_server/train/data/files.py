@@ -102,14 +102,14 @@ def _parquet(path: Path) -> Cells:
     except Exception as error:  # arro3's errors share no base class
         raise ConfigError(f"data.parquet.path: {path} cannot be read as Parquet ({error})") from error
     _check_header(path, names)
-    columns: dict[str, Any] = {name: table.column(name).to_pylist() for name in names}
-    return {name: [_text(value) for value in values] for name, values in columns.items()}
+    return {name: _texts(path, name, list(table.column(name).to_pylist())) for name in names}
 
 
-def _text(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    return str(value).strip()
+def _texts(path: Path, name: str, values: list[Any]) -> list[str]:
+    nested = next((value for value in values if isinstance(value, list | dict | bytes)), None)
+    if nested is not None:
+        raise ConfigError(f"{path}: column {name!r} holds {nested!r:.60}, which is no single value; flatten it")
+    return ["" if value is None or value != value else str(value).strip() for value in values]
 
 
 def _check_header(path: Path, header: list[str]) -> None:
