@@ -15,6 +15,7 @@ import schemathesis
 import tritonclient.http as triton
 from hypothesis import HealthCheck, given, settings
 from openapi_spec_validator import validate
+from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -31,7 +32,7 @@ INFER = "/v2/models/iris/infer"
 @pytest.fixture(scope="module")
 def server(iris: Path, keys: Keys, feedback_keys: Path) -> Iterator[Server]:
     trust = ("--bundle-key-dir", str(keys.public_dir), "--feedback-key-dir", str(feedback_keys))
-    with running_server(iris / "oci", *trust, env={"PILOTAGE_CLUSTER": "aws"}) as running:
+    with running_server(iris / "oci", *trust, "--explain", env={"PILOTAGE_CLUSTER": "aws"}) as running:
         yield running
 
 
@@ -167,6 +168,15 @@ def test_the_older_protocol_answers_classes(server: Server) -> None:
     assert server.request("GET", "/v1/models/iris").body == {"name": "iris", "ready": True}
 
 
+def test_serves_the_report_that_was_signed_and_lets_it_load_nothing(server: Server, iris: Path) -> None:
+    answer = server.request("GET", "/v2/models/iris/report")
+
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert answer.body == (iris / "bundle" / "report.html").read_text()
+
+
 def test_serves_the_card_that_was_signed(server: Server, iris: Path) -> None:
     answer = server.request("GET", "/v2/models/iris/card")
 
@@ -204,16 +214,41 @@ def never_our_fault(_: Any, response: Any, __: Any) -> None:
     assert response.status_code < 500 or response.status_code == 503, response.text
 
 
-def test_whatever_the_document_allows_gets_a_documented_answer(server: Server) -> None:
+@pytest.mark.parametrize(("mode", "examples"), [(GenerationMode.POSITIVE, 12), (GenerationMode.NEGATIVE, 8)])
+def test_whatever_is_sent_gets_a_documented_answer(mode: GenerationMode, examples: int, server: Server) -> None:
+    """What the document allows, and what it forbids."""
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/openapi.json")
     checks = [never_our_fault, status_code_conformance, content_type_conformance, response_schema_conformance]
+    asked: set[str] = set()
 
     operations: list[Any] = list(schema.get_all_operations())
-    for operation in operations:
+    for operation in (each.ok() for each in operations):
+        if mode is GenerationMode.NEGATIVE and operation.method != "post":
+            continue  # nothing of a GET can be wrong but its address
 
-        @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-        @given(operation.ok().as_strategy())
+        @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @given(operation.as_strategy(generation_mode=mode))
         def every(case: Any) -> None:
+            asked.add(case.operation.path)
             case.call_and_validate(checks=checks)
 
         every()
+    posts = {"infer", "explain", "feedback", "iris:predict"}
+    assert {path.rpartition("/")[2] for path in asked} >= posts
+    assert any("/versions/" in path for path in asked)
+
+
+def test_the_document_tells_every_page_there_is(server: Server) -> None:
+    revision = server.request("GET", "/v2").headers["x-pilotage-revision"]
+    model, versioned, v1 = "/v2/models/iris", f"/v2/models/iris/versions/{revision}", "/v1/models"
+    health = {"/", "/v2", "/v2/health/live", "/v2/health/ready"}
+
+    assert set(server.request("GET", "/openapi.json").body["paths"]) >= {
+        *health,
+        *(
+            f"{model}{page}"
+            for page in ("", "/ready", "/infer", "/explain", "/feedback", "/quality", "/card", "/report")
+        ),
+        *(f"{versioned}{page}" for page in ("", "/ready", "/infer")),
+        *(v1, f"{v1}/iris", f"{v1}/iris:predict"),
+    }

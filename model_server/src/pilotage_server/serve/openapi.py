@@ -24,6 +24,13 @@ def openapi_document(model: ServedModel) -> bytes:
     text = files(__package__).joinpath("openapi.yaml").read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.safe_load(text.replace("MODEL", model.name))
     document["info"]["version"] = __version__
+    paths, base = document["paths"], f"/v2/models/{model.name}"
+    for page in ("", "/ready", "/infer"):
+        operations = {
+            method: operation | {"operationId": operation["operationId"] + "OfVersion"}
+            for method, operation in paths[base + page].items()
+        }
+        paths[f"{base}/versions/{model.revision}{page}"] = operations
     schemas = document["components"]["schemas"]
     schemas["ClassName"]["enum"] = list(model.labels)
     schemas["OutputName"]["enum"] = list(OUTPUT_NAMES)
