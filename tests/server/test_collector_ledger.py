@@ -392,12 +392,13 @@ def test_the_windows_of_a_restarted_ledger_are_those_it_had(desk):
     assert before.labels == 30
 
 
-def test_a_window_is_the_last_labels_by_the_time_of_their_predictions(desk):
+@pytest.mark.parametrize("apart_ms", [1, 10_000], ids=["all due at once", "due one by one"])
+def test_a_window_is_the_last_labels_by_the_time_of_their_predictions(desk, apart_ms):
     desk.ledger.close()
     desk.ledger = Ledger(desk.path, now_ms=desk.now, delay_ms=DELAY, window=10)
     for n in range(25):
         desk.post(an_item(issued_ms=desk.now, nonce=n, label="dog" if n < 20 else "cat"))
-        desk.wait(1_000)
+        desk.wait(apart_ms)
     desk.wait(DELAY)
     shown = desk.counts().window.cells()
     desk.ledger.close()

@@ -7,10 +7,21 @@ from typing import Any
 
 import orjson
 
-from pilotage_server.feedback.classes import MAX_CLASS_LENGTH, IdentityRefused, check_classes
+from pilotage_server.feedback.classes import MAX_CLASS_LENGTH, Identity, IdentityRefused, check_classes
 from pilotage_server.feedback.messages import Announcement
 from pilotage_server.feedback.wire import Incomprehensible, read_object, read_text
 from pilotage_server.quality.slices import MAX_SLICES, MAX_VALUES, Slice
+
+
+def announcement_of(identity: Identity) -> Announcement:
+    """What a pod tells the collector about itself."""
+    return Announcement(
+        model=identity.model,
+        revision=identity.revision,
+        classes=identity.classes,
+        slices=identity.slices,
+        costs=identity.costs,
+    )
 
 
 def write_announcement(announcement: Announcement) -> bytes:

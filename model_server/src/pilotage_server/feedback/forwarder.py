@@ -13,9 +13,10 @@ from typing import Final
 
 import structlog
 
+from pilotage_server.feedback.announcing import announcement_of
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.link import CollectorLink, CollectorUnavailable, Unregistered
-from pilotage_server.feedback.messages import MAX_MESSAGE_ITEMS, Announcement, Delivery, Item
+from pilotage_server.feedback.messages import MAX_MESSAGE_ITEMS, Delivery, Item
 from pilotage_server.feedback.results import Result
 
 MAX_QUEUED_ITEMS: Final = 20_000
@@ -116,8 +117,7 @@ class Forwarder:
         try:
             return await self._link.deliver(delivery)
         except Unregistered:
-            announcement = announcement_of(identity)
-            await self._link.announce(announcement)
+            await self._link.announce(announcement_of(identity))
         try:
             return await self._link.deliver(delivery)
         except Unregistered as error:
@@ -128,14 +128,3 @@ class Forwarder:
         for parcel in parcels:
             if not parcel.results.done():
                 parcel.results.set_exception(error)
-
-
-def announcement_of(identity: Identity) -> Announcement:
-    """What a pod tells the collector about itself."""
-    return Announcement(
-        model=identity.model,
-        revision=identity.revision,
-        classes=identity.classes,
-        slices=identity.slices,
-        costs=identity.costs,
-    )

@@ -12,9 +12,9 @@ from typing import Final
 
 import structlog
 
+from pilotage_server.feedback.announcing import announcement_of
 from pilotage_server.feedback.classes import Identity
 from pilotage_server.feedback.credentials import Credentials
-from pilotage_server.feedback.forwarder import announcement_of
 from pilotage_server.feedback.keys import KeyRing, KeysRefused
 from pilotage_server.feedback.link import CollectorLink, CollectorUnavailable
 from pilotage_server.feedback.relay import Relay

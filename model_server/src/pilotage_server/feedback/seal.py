@@ -43,5 +43,5 @@ def check_seal(ring: KeyRing, path: str, headers: Mapping[str, str], body: bytes
 
 
 def _proven_bytes(path: str, sent_at: str, body: bytes) -> bytes:
-    # Tokens under the same key start with their version byte 1, messages with "p": neither passes for the other.
+    # Tokens under the same key start with their version, 1 to 3, messages with "p": neither passes for the other.
     return f"pilotage message\n{path}\n{sent_at}\n".encode() + body

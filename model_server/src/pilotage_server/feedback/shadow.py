@@ -12,8 +12,8 @@ import structlog
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pilotage_server.feedback.announcing import announcement_of
 from pilotage_server.feedback.classes import Identity
-from pilotage_server.feedback.forwarder import announcement_of
 from pilotage_server.feedback.link import CollectorLink, CollectorUnavailable, Unregistered
 from pilotage_server.feedback.messages import MAX_MESSAGE_ITEMS, Decision, Decisions
 

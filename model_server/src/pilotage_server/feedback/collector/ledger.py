@@ -138,7 +138,9 @@ class Ledger:
     def _mature(self, moment: Moment) -> None:
         by_id = {revision.id: revision for revision in self._revisions.values()}
         classes = {key: revision.classes for key, revision in by_id.items()}
-        matured = mature(self._database, moment.cutoff_ms, classes, keeps_scores=moment.keeps_scores)
+        matured = mature(
+            self._database, moment.cutoff_ms, classes, keeps_scores=moment.keeps_scores, window=self._window
+        )
         for key, rows in matured.items():
             by_id[key].window = by_id[key].window.extended(rows, self._window)
         self._matured |= matured.keys()

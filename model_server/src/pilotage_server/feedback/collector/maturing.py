@@ -6,7 +6,7 @@ no message.
 """
 
 import sqlite3
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -36,11 +36,17 @@ _ADD_PAIRS: Final = (
 
 
 def mature(
-    database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]], *, keeps_scores: bool
+    database: sqlite3.Connection,
+    cutoff_ms: int,
+    classes: Mapping[int, Sequence[str]],
+    *,
+    keeps_scores: bool,
+    window: int,
 ) -> dict[int, bytes]:
-    """Count every label of a prediction issued by `cutoff_ms`; the rows that matured, packed, by revision id.
+    """Count every label of a prediction issued by `cutoff_ms`; what changed: the last rows, packed, by revision id.
 
-    `classes`: names in the model's order, by revision id. `keeps_scores`: whether score buckets are counted.
+    `classes`: names in the model's order, by revision id. `keeps_scores`: whether score buckets are counted. `window`:
+    how many rows of a revision are wanted.
     """
     due = database.execute(
         "SELECT revision, given, predicted, count(*), sum(chosen), sum(chosen * audit), count(loss), count(cohort),"
@@ -56,14 +62,19 @@ def mature(
     for count, has_any in zip((_moments, _cohorts, _scores, _slices, _pairs), extras, strict=True):
         if has_any and (keeps_scores or count is not _scores):
             count(database, cutoff_ms, classes)
-    rows = _rows(database, cutoff_ms, classes)
+    rows = dict.fromkeys((row[0] for row in due), b"")
+    if window:
+        rows |= _rows(database, cutoff_ms, classes, window)
     database.execute("UPDATE label SET state = 1 WHERE state = 0 AND issued_ms <= ?", (cutoff_ms,))
     database.execute("UPDATE ledger SET matured_ms = max(matured_ms, ?)", (cutoff_ms,))
     return rows
 
 
-def _rows(database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]]) -> dict[int, bytes]:
-    found: defaultdict[int, list[bytes]] = defaultdict(list)
+def _rows(
+    database: sqlite3.Connection, cutoff_ms: int, classes: Mapping[int, Sequence[str]], window: int
+) -> dict[int, bytes]:
+    # After a long outage millions may be due at once: only the last ones are kept.
+    found: defaultdict[int, deque[bytes]] = defaultdict(lambda: deque(maxlen=window))
     due = database.execute(
         "SELECT revision, given, predicted, loss, brier, buckets FROM label WHERE state = 0 AND issued_ms <= ?"
         " ORDER BY issued_ms, nonce, row",
