@@ -133,7 +133,7 @@ def measured_rows_differ() -> bool:
     from pilotage_server.train.config import read_config
     from pilotage_server.train.data import load
     from pilotage_server.train.data.split import split
-    from pilotage_server.train.selection import select
+    from pilotage_server.train.search.select import select
 
     different = False
     for version in ("v1", "v2", "v3"):

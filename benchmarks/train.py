@@ -34,7 +34,7 @@ from pilotage_server.train.data import Table
 from pilotage_server.train.data import load as load_table
 from pilotage_server.train.data.split import split
 from pilotage_server.train.evaluate.metrics import Answers, evaluate
-from pilotage_server.train.selection import select
+from pilotage_server.train.search.select import select
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINER = Path(sys.executable).with_name("pilotage-model")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pilotage_server.bundle.decision import Argmax, LeastCost, Threshold
 from pilotage_server.train.config import ConfigError, DecisionRule
-from pilotage_server.train.decide import Curve, cost_matrix, decide, least_cost
+from pilotage_server.train.search.decision import Curve, cost_matrix, decide, least_cost
 
 CLASSES = ("no", "yes")
 SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])

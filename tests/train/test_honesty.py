@@ -16,7 +16,7 @@ from pilotage_server.train.data import Table
 from pilotage_server.train.data import load as load_table
 from pilotage_server.train.data.split import split
 from pilotage_server.train.evaluate.metrics import Answers, evaluate
-from pilotage_server.train.selection import select
+from pilotage_server.train.search.select import select
 from support.serving import Keys, train_config
 
 NOTHING: dict[str, Any] = {

@@ -37,8 +37,8 @@ from pilotage_server.train.models.folds import Rows, folds
 from pilotage_server.train.models.pipeline import Blueprint, Columns
 from pilotage_server.train.models.serving import serving_form
 from pilotage_server.train.search.compare import Contest, Judged, compare
+from pilotage_server.train.search.select import select
 from pilotage_server.train.search.tune import Task
-from pilotage_server.train.selection import select
 
 Compare = Callable[[Sequence[Variant], Contest], list[Judged]]
 

@@ -26,9 +26,9 @@ from pilotage_server.train.models.folds import Rows
 from pilotage_server.train.models.pipeline import Blueprint, Columns
 from pilotage_server.train.search.choose import choose
 from pilotage_server.train.search.compare import DUMMY, Contest, compare, row_of
+from pilotage_server.train.search.select import select
 from pilotage_server.train.search.space import draws, grid
 from pilotage_server.train.search.tune import Task, tune
-from pilotage_server.train.selection import select
 
 SPACE: dict[str, Any] = {"C": Range(low=1e-4, high=10.0, log=True)}
 

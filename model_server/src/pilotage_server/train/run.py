@@ -23,7 +23,6 @@ from pilotage_server.train.data import Table, load
 from pilotage_server.train.data.quality import QualityReport, check, check_allowed, lines
 from pilotage_server.train.data.sealed import Sealed
 from pilotage_server.train.data.split import Split, split
-from pilotage_server.train.decide import check_rule, cost_matrix
 from pilotage_server.train.deploy.bundle import Model, build_manifest
 from pilotage_server.train.deploy.export import Export, export
 from pilotage_server.train.deploy.parity import parity_rows
@@ -38,13 +37,14 @@ from pilotage_server.train.deploy.write import (
     write_text,
 )
 from pilotage_server.train.evaluate.fairness import check_limits
+from pilotage_server.train.evaluate.outcome import Outcome, assess, tell_holdback
 from pilotage_server.train.models.serving import serving_form
-from pilotage_server.train.outcome import Outcome, assess, tell_holdback
 from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.refusals import FairnessFailed, QualityFailed
 from pilotage_server.train.report.card import render_card
 from pilotage_server.train.report.page import render_report
-from pilotage_server.train.selection import Selected, select
+from pilotage_server.train.search.decision import check_rule, cost_matrix
+from pilotage_server.train.search.select import Selected, select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

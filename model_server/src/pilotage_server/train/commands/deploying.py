@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
 
-from pilotage_server.train.advice import Use, advise
+from pilotage_server.train.advice import Advice, Use, advise
 from pilotage_server.train.commands.ending import Exit, fail, refusals
+from pilotage_server.train.config.types import Costs
 
 _Run = Annotated[Path, typer.Argument(help="Folder of a training run (holds result.json).")]
 
@@ -37,7 +39,8 @@ def advise_command(
             raise ConfigError(f"--target: {target!r} is no column of {data}; columns: {', '.join(cells)}")
         classes, _, labels = order_classes(cells[target])
         counts = {label: int((labels == i).sum()) for i, label in enumerate(classes)}
-        counsel = advise(counts, _costs(costs, classes), use)
+        prices = _costs(costs, classes)
+        counsel = advise(counts, prices, use)
     total = sum(counts.values())
     say = [f"{data.name}: {total} rows, {len(classes)} classes"]
     say += [f"  {label}: {count} ({count / total:.1%})" for label, count in counts.items()]
@@ -46,22 +49,23 @@ def advise_command(
     say += ["", f"Select models by {counsel.select_by}: {counsel.select_reason}."]
     say += [f"Beware: {warning}." for warning in counsel.warnings]
     print("\n".join(say), file=sys.stderr)
+    gates = [_gate(one, counts, prices) for one in counsel.gates]
     print(f"# search.metric: {counsel.select_by}")
-    print(
-        yaml.safe_dump({"gates": [_gate(one, costs) for one in counsel.gates]}, sort_keys=False, allow_unicode=True),
-        end="",
-    )
+    print("# Margins no finer than these rows could tell; pilotage-model manifest sets bounds from a test set.")
+    print(yaml.safe_dump({"gates": gates}, sort_keys=False, allow_unicode=True), end="")
 
 
-def _gate(one: Any, costs: Path | None) -> dict[str, Any]:
+def _gate(one: Advice, counts: Mapping[str, int], costs: Costs) -> dict[str, Any]:
+    """A gate as it stands in a ModelDeployment."""
     from pilotage_server.train.deploy.gates import gate_name
+    from pilotage_server.train.deploy.margins import first_margin
 
     gate: dict[str, Any] = {"name": gate_name(one), "metric": one.metric}
     gate |= {"class": one.label} if one.label else {}
     gate |= {"average": one.average} if one.average else {}
-    if one.metric == "expectedCost" and costs is not None:
-        gate["costs"] = yaml.safe_load(costs.read_text(encoding="utf-8"))
-    return gate | {"margin": 0.02}
+    if one.metric == "expectedCost":
+        gate["costs"] = {actual: dict(row) for actual, row in costs.items()}
+    return gate | {"margin": first_margin(one, counts, costs)}
 
 
 def _costs(path: Path | None, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
@@ -71,7 +75,7 @@ def _costs(path: Path | None, classes: tuple[str, ...]) -> dict[str, dict[str, f
     from pilotage_server.document import Document, Malformed
     from pilotage_server.train.config import ConfigError
     from pilotage_server.train.config.read_rules import read_costs
-    from pilotage_server.train.decide import cost_matrix
+    from pilotage_server.train.search.decision import cost_matrix
 
     try:
         document = Document({"costs": yaml.safe_load(path.read_text(encoding="utf-8"))})

@@ -24,13 +24,13 @@ from pilotage_server.bundle import AnySigner, Bundle, Manifest, load, open_sourc
 from pilotage_server.train.config import Config, ConfigError
 from pilotage_server.train.data import Table
 from pilotage_server.train.data import load as load_table
-from pilotage_server.train.decide import cost_matrix
 from pilotage_server.train.deploy.write import clear_folder, write_refusal, write_result
 from pilotage_server.train.evaluate.metrics import Answers
 from pilotage_server.train.evaluate.paired import Improvement, improvement
 from pilotage_server.train.retrain.join import Feedback, join
 from pilotage_server.train.retrain.trigger import reasons
 from pilotage_server.train.run import Result, train_table
+from pilotage_server.train.search.decision import cost_matrix
 
 LEAST_COMPARED = 50
 

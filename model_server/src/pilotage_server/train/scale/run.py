@@ -10,13 +10,13 @@ from threadpoolctl import threadpool_limits
 from pilotage_server.train.config import Config
 from pilotage_server.train.data.quality import check, lines
 from pilotage_server.train.data.sealed import Sealed
-from pilotage_server.train.decide import cost_matrix, decide
 from pilotage_server.train.deploy.write import write_refusal
 from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.refusals import QualityFailed
 from pilotage_server.train.run import Result, finish
 from pilotage_server.train.scale.streaming import fit_stream
-from pilotage_server.train.selection import Selected, final_document
+from pilotage_server.train.search.decision import cost_matrix, decide
+from pilotage_server.train.search.select import Selected, final_document
 
 
 def train_stream(

@@ -20,7 +20,6 @@ from pilotage_server.train.config import Candidate, Config, ConfigError, File, I
 from pilotage_server.train.data import Table
 from pilotage_server.train.data.split import Part, Split
 from pilotage_server.train.data.table import order_classes
-from pilotage_server.train.decide import needs_scores
 from pilotage_server.train.evaluate.metrics import row_log_loss
 from pilotage_server.train.models.features import selecting
 from pilotage_server.train.models.fitting import Variant, calibrate
@@ -29,7 +28,8 @@ from pilotage_server.train.models.pipeline import preparing
 from pilotage_server.train.models.serving import serving_form
 from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.scale.pieces import HOLD, JUDGE, LEARN, TEST, Kept, Pieces, keep
-from pilotage_server.train.selection import make_variants
+from pilotage_server.train.search.decision import needs_scores
+from pilotage_server.train.search.select import make_variants
 
 ESTIMATOR: Final = "sgd-logistic-regression"
 _EPOCHS: Final = 3

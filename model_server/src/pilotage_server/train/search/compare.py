@@ -16,13 +16,13 @@ from joblib import delayed
 
 from pilotage_server.bundle.decision import Decision
 from pilotage_server.train.config import Calibration, Candidate, DecisionRule, Imbalance
-from pilotage_server.train.decide import Floats, decide, needs_scores
 from pilotage_server.train.evaluate import counts as of
 from pilotage_server.train.evaluate.calibration import expected_calibration_error
 from pilotage_server.train.models.fitting import Variant, fit_quietly, out_of_fold
 from pilotage_server.train.models.folds import Indices, Rows, folds
 from pilotage_server.train.models.pipeline import Blueprint
 from pilotage_server.train.progress import SILENT, Progress
+from pilotage_server.train.search.decision import Floats, decide, needs_scores
 from pilotage_server.train.search.fits import run_fits
 from pilotage_server.train.search.score import LOSSES, measure
 from pilotage_server.train.search.space import Params

@@ -15,10 +15,10 @@ from joblib import delayed
 
 from pilotage_server.bundle.decision import Argmax
 from pilotage_server.train.config import ConfigError, Imbalance, Search
-from pilotage_server.train.decide import Floats, least_cost
 from pilotage_server.train.models.fitting import Variant, fit_quietly
 from pilotage_server.train.models.folds import Indices, Rows, folds
 from pilotage_server.train.progress import SILENT, Progress
+from pilotage_server.train.search.decision import Floats, least_cost
 from pilotage_server.train.search.fits import run_fits
 from pilotage_server.train.search.score import goodness, measure
 from pilotage_server.train.search.space import Params, bayesian, draws, grid

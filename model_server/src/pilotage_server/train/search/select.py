@@ -16,7 +16,6 @@ from pilotage_server.bundle.decision import Decision
 from pilotage_server.train.config import FEATURES, Config, ConfigError, Imbalance
 from pilotage_server.train.data import Table
 from pilotage_server.train.data.split import Split
-from pilotage_server.train.decide import Curve, Floats, check_rule, cost_matrix
 from pilotage_server.train.evaluate.curves import learning_curve, validation_curves
 from pilotage_server.train.models.fitting import Variant
 from pilotage_server.train.models.folds import Rows
@@ -25,6 +24,7 @@ from pilotage_server.train.models.sampling import suits
 from pilotage_server.train.progress import SILENT, Progress
 from pilotage_server.train.search.choose import Choice, choose
 from pilotage_server.train.search.compare import Contest, Judged, compare, fit_and_decide, lower_is_better, row_of
+from pilotage_server.train.search.decision import Curve, Floats, check_rule, cost_matrix
 from pilotage_server.train.search.enough import enough_rows
 from pilotage_server.train.search.space import Params
 from pilotage_server.train.search.tune import Task, Trial, tune

@@ -21,7 +21,7 @@ from pilotage_server.train.evaluate.counts import confusion
 from pilotage_server.train.evaluate.curves import class_curves
 from pilotage_server.train.evaluate.fairness import fairness
 from pilotage_server.train.evaluate.metrics import Answers, evaluate
-from pilotage_server.train.selection import Selected
+from pilotage_server.train.search.select import Selected
 
 _MOST_IMPORTANCE_CELLS = 20_000_000
 _LEAST_SUPPORT = 30
