@@ -116,3 +116,17 @@ def test_refuses_what_only_the_data_can_tell(name: str, tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=message):
         train_config(a_config(IRIS, **changes), tmp_path / "run")
+
+
+def test_sections_that_do_not_go_together_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "name: iris\ndata: {dataset: iris}\nsearch: {metric: expectedCost}\n"
+        "candidates: [{estimator: svm, search: {C: {low: 0.1, high: 1}}}]\n"
+    )
+
+    with pytest.raises(ConfigError) as refused:
+        read_config(path)
+
+    assert "candidates[0].search.C: a range needs search.method random, halving or bayesian" in str(refused.value)
+    assert "search.metric: expectedCost needs costs: {actual: {predicted: cost}}" in str(refused.value)

@@ -45,6 +45,7 @@ class Columns:
 
     ignore: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()

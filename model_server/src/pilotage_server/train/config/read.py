@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pilotage_server.train.config.read_data import read_data
 from pilotage_server.train.config.read_model import read_calibration, read_candidates, read_features, read_search
 from pilotage_server.train.config.read_rules import read_costs, read_decision, read_fairness, read_report
 from pilotage_server.train.config.revision import revision_of
-from pilotage_server.train.config.types import Config, ConfigError, Imbalance, Preparation
+from pilotage_server.train.config.types import Candidate, Config, ConfigError, Imbalance, Preparation, Range, Search
 
 _IMAGE = r"[a-z0-9]+([._-][a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-][a-z0-9]+)*)*"
 
@@ -42,6 +42,8 @@ def _read(root: Section, folder: Path, written: Mapping[str, Any]) -> Config:
     name = root.text("name", pattern=NAME)
     shares = _split(root.section("split"))
     costs, features = read_costs(root), read_features(root.section("features"))
+    candidates, search = read_candidates(root, shares.seed, features), read_search(root.section("search"), costs)
+    _check_ranges(root, candidates, search)
     return Config(
         name=name,
         version=root.text("version", "v1", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
@@ -52,8 +54,8 @@ def _read(root: Section, folder: Path, written: Mapping[str, Any]) -> Config:
         split=shares,
         preparation=_preparation(root.section("prepare")),
         features=features,
-        candidates=read_candidates(root, shares.seed, features),
-        search=read_search(root.section("search")),
+        candidates=candidates,
+        search=search,
         imbalance=_imbalance(root),
         calibration=read_calibration(root.section("calibration")),
         decision=read_decision(root.section("decision"), costs),
@@ -63,6 +65,16 @@ def _read(root: Section, folder: Path, written: Mapping[str, Any]) -> Config:
         backend=root.section("export").choice("backend", ("auto", "onnx", "sklearn"), "auto"),
         written=written,
     )
+
+
+def _check_ranges(root: Section, candidates: Sequence[Candidate], search: Search) -> None:
+    """Record ranges that a grid cannot list."""
+    for i, candidate in enumerate(candidates if search.method == "grid" else ()):
+        where = f"candidates[{i}]" if "candidates" in root else "model"
+        for key, values in candidate.space.items():
+            if isinstance(values, Range):
+                root.mistake(f"{where}.search.{key}", "a range needs search.method random, halving or bayesian; list "
+                             "values for grid")  # fmt: skip
 
 
 def _split(section: Section) -> SplitShares:

@@ -104,6 +104,7 @@ def _columns(section: Section) -> Columns:
     return Columns(
         ignore=read_names(section, "ignore"),
         categorical=read_names(section, "categorical"),
+        unknown=read_names(section, "unknown"),
         after=read_names(section, "after"),
         personal=read_names(section, "personal"),
         attributes=_attributes(section),

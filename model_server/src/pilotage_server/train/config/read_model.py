@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pilotage_server.document import Section, nearest
-from pilotage_server.train.config.types import FEATURES, Calibration, Candidate, FeatureSelection, Range, Search
+from pilotage_server.train.config.types import FEATURES, Calibration, Candidate, Costs, FeatureSelection, Range, Search
 from pilotage_server.train.models.catalogue import PARAMETERS
 
 SELECTIONS = ("none", "variance", "k-best", "rfe", "rfe-cv", "from-model")
@@ -111,8 +111,10 @@ def _values(section: Section, key: str, value: Any) -> tuple[Any, ...] | Range:
     return (0,)
 
 
-def read_search(section: Section) -> Search:
+def read_search(section: Section, costs: Costs) -> Search:
     """Read how candidates are tuned and compared."""
+    if section.value("metric", None) == "expectedCost" and not costs:
+        section.mistake("metric", "expectedCost needs costs: {actual: {predicted: cost}}")
     return Search(
         method=section.choice("method", ("grid", "random", "halving", "bayesian"), "grid"),
         metric=section.choice("metric", METRICS, "logLoss"),
