@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -13,9 +14,10 @@ from typer.testing import CliRunner
 from pilotage.api.decode import model_deployment
 from pilotage.gate import Analysis
 from pilotage.gate.planning import label_budget
-from pilotage_server.train.advice import Use, advise
+from pilotage_server.train.advice import Advice, Use, advise
 from pilotage_server.train.cli import app
 from pilotage_server.train.deploy.gates import Setting, plan_gates
+from pilotage_server.train.deploy.margins import first_margin
 from pilotage_server.train.deploy.needs import Stratum, labels_to_pass
 from support.serving import DIGITS, train_config
 from support.tables import a_credit_file
@@ -181,3 +183,40 @@ def test_what_is_advised_is_what_a_gate_can_be(use: Use, tmp_path: Path) -> None
     analysis = Analysis.from_spec(yaml.safe_load(ended.stdout))
     analysis.start(("no", "yes"), {"aws": 1.0})
     assert "Gate on:" in ended.stderr
+
+
+CRD: dict[str, Any] = yaml.safe_load(
+    (Path(__file__).parents[2] / "crds" / "modeldeployments.yaml").read_text(encoding="utf-8")
+)
+
+
+def strict(schema: Any) -> Any:
+    """The schema with unknown fields refused, as `kubectl apply --validate=strict` does."""
+    if isinstance(schema, dict):
+        found = {key: strict(value) for key, value in schema.items()}
+        return found | {"additionalProperties": False} if "properties" in found else found
+    return [strict(one) for one in schema] if isinstance(schema, list) else schema
+
+
+def test_manifest_and_advice_hold_to_the_custom_resources_schema(digits: Path, tmp_path: Path) -> None:
+    schema = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    _, manifest = manifest_of(digits, "--prevalence", ",".join(f"{digit}=0.1" for digit in range(10)))
+    data = a_credit_file(tmp_path / "credit.csv")
+    advised = CliRunner().invoke(app, ["advise", str(data), "--target", "defaulted", "--use", "ranking"])
+
+    check = jsonschema.Draft4Validator(strict(schema))  # whose exclusiveMinimum is a boolean, as there
+    check.validate(manifest["spec"])
+    check.validate(manifest["spec"] | yaml.safe_load(advised.stdout))
+
+
+def test_first_margins_are_no_finer_than_the_data() -> None:
+    counts, costs = {"ok": 9_000, "fraud": 1_000}, {"fraud": {"ok": 20.0}, "ok": {"fraud": 1.0}}
+
+    def margin(metric: str, label: str = "") -> float:
+        return first_margin(Advice(metric=metric, label=label, reason=""), counts, costs)
+
+    assert margin("recall", "fraud") == pytest.approx(1.96 * (0.09 / 200) ** 0.5, abs=5e-4)
+    assert margin("recall", "ok") == pytest.approx(1.96 * (0.09 / 1_800) ** 0.5, abs=5e-4)
+    assert margin("expectedCost") == pytest.approx(0.05 * 9_000 / 10_000, rel=0.05), "calling all fraud costs least"
+    assert margin("logLoss") == pytest.approx(0.05 * 0.325, rel=0.05)
+    assert first_margin(Advice(metric="recall", label="x", reason=""), {"x": 3, "y": 4}, {}) == 0.1

@@ -193,7 +193,7 @@ def _unequal(counts: Mapping[str, int], rare: str, common: str) -> list[Advice]:
         Advice(
             metric="precision",
             label=rare,
-            reason=f"with so few {rare}, a small share of {common} taken for it floods the list; precision shows that",
+            reason=f"with so few of {rare}, a small share of {common} taken for it floods the list: precision shows it",
         ),
         *(
             [Advice(metric="balancedAccuracy", reason="every class counts the same, however rare")]
@@ -223,8 +223,9 @@ def _warnings(counts: Mapping[str, int], rare: str, common: str, is_unequal: boo
         )
     for label, count in counts.items():
         if count < 50:
+            rows = f"{count} row{'s' if count != 1 else ''}"
             found.append(
-                f"{label} has {count} rows: a recall measured on a fifth of them is only known to about "
+                f"{label} has {rows}: a recall measured on a fifth of them is only known to about "
                 f"±{100 * 0.98 / max(1, count / 5) ** 0.5:.0f} points"
             )
     return found
