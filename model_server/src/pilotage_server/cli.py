@@ -16,11 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from pilotage_server import __version__
 from pilotage_server.logs import configure_logs
 from pilotage_server.podroot import pod_path
 
 TERMINATION_LOG: Final = "/dev/termination-log"
 _LONGEST_MESSAGE: Final = 4_096
+_LAST_PORT: Final = 65_535
 _TEXTS: Final = {
     "bundle": "Bundle folder, OCI layout, or LAYOUT@sha256:…",
     "host": "Address to bind. [default: 127.0.0.1]",
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _parser() -> argparse.ArgumentParser:
     text = "Serve one signed bundle of a classifier, and collect the labels that tell how good it is."
     parser = argparse.ArgumentParser(prog="pilotage-server", description=text, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"pilotage-server {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve|collect")
     shown = argparse.RawDescriptionHelpFormatter
     serve = commands.add_parser(
@@ -66,9 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument("--data", type=Path, required=True, help="Folder of the ledger.")
     collect.add_argument("--key-dir", type=Path, required=True, help="Folder with feedback keys.")
     collect.add_argument("--host", default="127.0.0.1", help="Address to bind. [default: 127.0.0.1]")
-    collect.add_argument("--port", type=int, default=8090, help="Port for server pods. [default: 8090]")
-    collect.add_argument("--admin-port", type=int, default=8091, help="Port of metrics and probes. [default: 8091]")
+    collect.add_argument("--port", type=_port, default=8090, help="Port for server pods. [default: 8090]")
+    collect.add_argument("--admin-port", type=_port, default=8091, help="Port of metrics and probes. [default: 8091]")
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {_LAST_PORT}")
+    return int(text)
 
 
 def _serve(told: argparse.Namespace) -> int:

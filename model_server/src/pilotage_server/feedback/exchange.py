@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pilotage_server.feedback.wire import MAX_MESSAGE_BYTES
+from pilotage_server.ports import bracketed
 
 CONNECT_TIMEOUT_S: Final = 3.0
 ANSWER_TIMEOUT_S: Final = 5.0
@@ -60,7 +61,7 @@ class Exchange:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 self._streams = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
         reader, writer = self._streams
-        head = f"POST {path} HTTP/1.1\r\nhost: {self._host}\r\ncontent-length: {len(body)}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: {bracketed(self._host)}\r\ncontent-length: {len(body)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             writer.write(head.encode("ascii") + b"content-type: application/json\r\n\r\n" + body)

@@ -28,6 +28,7 @@ from pilotage_server.feedback import (
     KeyRing,
     open_feedback,
 )
+from pilotage_server.ports import why_closed
 from pilotage_server.quality.drift import Drift
 from pilotage_server.quality.rows import GateRows
 from pilotage_server.serve.admin import AdminApp
@@ -115,7 +116,7 @@ async def _serve(settings: ServeSettings, model: ServedModel, ring: KeyRing | No
     admin_port = await _listen(admin, settings.host, settings.admin_port, "--admin-port")
     port = await _listen(data, settings.host, settings.port, "--port")
     rpc = _open_rpc(settings, model, inference, metrics, lifecycle)
-    grpc_port = await rpc.start(settings.host, settings.grpc_port or 0) if rpc else None
+    grpc_port = await _listen(rpc, settings.host, settings.grpc_port or 0, "--grpc-port") if rpc else None
     background = asyncio.create_task(feedback.run(), name="feedback") if feedback else None
     lifecycle.phase = Phase.READY
     metrics.ready.set(1)
@@ -173,11 +174,11 @@ async def _leave(settings: ServeSettings, lifecycle: Lifecycle, admin: Listener)
     _log.info("server.ended", scraped=was_scraped)
 
 
-async def _listen(listener: Listener, host: str, port: int, flag: str) -> int:
+async def _listen(listener: Listener | RpcServer, host: str, port: int, flag: str) -> int:
     try:
         return await listener.start(host, port)
     except OSError as error:
-        raise SettingsRefused(f"{flag}: {host}:{port} is not available ({error.strerror}); choose another") from error
+        raise SettingsRefused(why_closed(error, host, port, option=flag)) from error
 
 
 def _open_rpc(

@@ -6,9 +6,11 @@ stdout carries the result (a reference, a manifest), stderr the rest.
 from __future__ import annotations
 
 import signal
+from typing import Annotated
 
 import typer
 
+from pilotage_server import __version__
 from pilotage_server.bundle.commands import pull_command, push_command
 from pilotage_server.feedback.cli import feedback_command
 from pilotage_server.train.commands import bundles, deploying
@@ -38,6 +40,21 @@ app.command("feedback")(feedback_command)
 app.command("retrain")(retrain_command)
 app.command("push")(push_command)
 app.command("pull")(pull_command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"pilotage-model {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Every command comes after its callback."""
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from pilotage_server.feedback.keys import KeyRing, KeysRefused
 from pilotage_server.feedback.registration import keep_secrets_fresh
 from pilotage_server.feedback.settings import FeedbackRefused, FeedbackSettings
 from pilotage_server.podroot import pod_path
+from pilotage_server.ports import why_closed
 
 LEDGER_FILE: Final = "ledger.sqlite3"
 LAST_SCRAPE_S: Final = 15.0
@@ -86,8 +87,8 @@ async def _serve(
         writing = asyncio.create_task(writer.run(), name="writer")
         keys = asyncio.create_task(keep_secrets_fresh(ring, credentials), name="keys")
         stack.push_async_callback(_end, keys)
-        admin_port = await _listen(stack, service.admin(), settings.host, settings.admin_port)
-        port = await _listen(stack, service.messages(), settings.host, settings.port)
+        admin_port = await _listen(stack, service.admin(), settings.host, settings.admin_port, "--admin-port")
+        port = await _listen(stack, service.messages(), settings.host, settings.port, "--port")
         _log.info(
             "collector.started",
             model=config.current.model,
@@ -112,16 +113,16 @@ async def _last_scrape(service: Service, stop: "asyncio.Queue[None]") -> None:
         await _end(task)
 
 
-async def _listen(stack: contextlib.AsyncExitStack, application: web.Application, host: str, port: int) -> int:
+async def _listen(
+    stack: contextlib.AsyncExitStack, application: web.Application, host: str, port: int, option: str
+) -> int:
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
-        raise SettingsRefused(
-            f"{host}:{port}: {error.strerror}; give --host, --port, --admin-port that are free"
-        ) from error
+        raise SettingsRefused(why_closed(error, host, port, option=option)) from error
     bound: int = runner.addresses[0][1]
     return bound
 

@@ -7,6 +7,7 @@ a bug of ours. Every call is counted under the HTTP status its REST twin would h
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -16,6 +17,7 @@ import structlog
 
 from pilotage_server import __version__
 from pilotage_server.feedback import Asked
+from pilotage_server.ports import bracketed
 from pilotage_server.serve.errors import Rejected
 from pilotage_server.serve.infer import Signature
 from pilotage_server.serve.inference import Inference
@@ -73,8 +75,11 @@ class RpcServer:
         self._server.add_generic_rpc_handlers(tuple(grpc.method_handlers_generic_handler(*one) for one in services))
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; gives the port. Raises RuntimeError where the address is taken."""
-        bound = int(self._server.add_insecure_port(f"{host}:{port}"))
+        """Listen; gives the port. Raises OSError where the address cannot be had."""
+        try:
+            bound = int(self._server.add_insecure_port(f"{bracketed(host)}:{port}"))
+        except RuntimeError as error:  # all that gRPC tells
+            raise OSError(errno.EADDRINUSE, str(error)) from error
         await self._server.start()
         return bound
 
