@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pilotage_server.serve.batcher import Batch, Batcher
+from pilotage_server.serve.batcher import INLINE_S, Batch, Batcher
 from pilotage_server.serve.errors import Rejected
 from pilotage_server.serve.model import Predictions
 
@@ -173,6 +173,16 @@ async def test_a_slow_model_leaves_the_loop_free_and_gathers_what_comes_meanwhil
 
     assert [predictions.probabilities[0, 1] for predictions in found] == [0.1, 0.2, 0.3, 0.4]
     assert sum(model.batches) == 4
+
+
+async def test_what_was_slow_once_comes_back_to_the_loop(make: Callable[..., Desk]) -> None:
+    desk = make()
+    desk.batcher._costs[1] = 1.0
+
+    for _ in range(60):
+        await desk.submit(0.5)
+
+    assert desk.batcher._expected_s(1) < INLINE_S
 
 
 async def test_a_caller_that_gave_up_disturbs_nobody(make: Callable[..., Desk]) -> None:

@@ -10,6 +10,7 @@ quick runs on the event loop, a slow one on the one inference thread.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -112,13 +113,15 @@ class Batcher(Generic[J]):
             return
         count = sum(len(job.rows) for job in jobs)
         if self._expected_s(count) <= INLINE_S:
-            self._settle(count, _outcome(self._predict, jobs))
+            self._settle(count, _outcome(self._predict, jobs, time.perf_counter))
         else:
-            work = asyncio.get_running_loop().run_in_executor(self._thread, _outcome, self._predict, jobs)
+            # There, time is CPU: a batch that waited for the interpreter is no slow one, and must find its way back.
+            run = functools.partial(_outcome, self._predict, jobs, time.thread_time)
+            work = asyncio.get_running_loop().run_in_executor(self._thread, run)
             work.add_done_callback(lambda done: self._settle(count, done.result()))
 
     def _expected_s(self, rows: int) -> float:
-        """CPU a batch should take: a moving average of batches of its size, by powers of two, else of smaller ones.
+        """What a batch should take: a moving average of batches of its size, by powers of two, else of smaller ones.
 
         Not rows times a cost per row: most of a small batch is the call itself.
         """
@@ -146,7 +149,7 @@ class Batcher(Generic[J]):
     def _settle(self, count: int, outcome: _Outcome[J]) -> None:
         self.waiting_rows -= count
         before = self._costs.get(count.bit_length(), 0.0)
-        self._costs[count.bit_length()] = before + (outcome.cpu_s - before) * _SMOOTHING
+        self._costs[count.bit_length()] = before + (outcome.seconds - before) * _SMOOTHING
         for batch in outcome.batches:
             self._finish(batch)
         for job, error in outcome.failed:
@@ -158,17 +161,16 @@ class Batcher(Generic[J]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome(Generic[J]):
-    """What was predicted, in as few batches as could be; who failed; the seconds of CPU it took in all."""
+    """What was predicted, in as few batches as could be; who failed; the seconds of it all by the clock given."""
 
     batches: Sequence[Batch[J]]
     failed: Sequence[tuple[J, Exception]]
-    cpu_s: float
+    seconds: float
 
 
-def _outcome(predict: Predict, jobs: Sequence[J]) -> _Outcome[J]:
+def _outcome(predict: Predict, jobs: Sequence[J], clock: Callable[[], float]) -> _Outcome[J]:
     """Predict jobs together, and one by one if that fails. Raises nothing: runs on either thread."""
-    # Not the clock on the wall: a batch that waited for the interpreter, or for its turn on the CPU, is no slow one.
-    started = time.thread_time()
+    started = clock()
     batches: list[Batch[J]] = []
     failed: list[tuple[J, Exception]] = []
     try:
@@ -179,7 +181,7 @@ def _outcome(predict: Predict, jobs: Sequence[J]) -> _Outcome[J]:
                 batches.append(_predicted(predict, [job]))
             except Exception as error:  # handed to the job, not lost
                 failed.append((job, error))
-    return _Outcome(batches=batches, failed=failed, cpu_s=time.thread_time() - started)
+    return _Outcome(batches=batches, failed=failed, seconds=clock() - started)
 
 
 def _predicted(predict: Predict, jobs: Sequence[J]) -> Batch[J]:
