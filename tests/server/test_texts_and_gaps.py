@@ -30,6 +30,7 @@ from pilotage_server.serve.infer import Signature, read_infer
 from pilotage_server.serve.rpc.codec import read_request
 from pilotage_server.serve.rpc.messages import message
 from pilotage_server.serve.v1 import read_v1
+from pilotage_server.train.config import ConfigError
 from support.serving import Keys, Server, running_server, train_config
 from support.tables import a_credit_config, a_credit_file
 
@@ -298,7 +299,10 @@ def credit(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
         home=["" if i % 11 == 0 else ("own", "rent")[i % 2] for i in range(rows)],
         smoker=["true" if i % 3 == 0 else "false" for i in range(rows)],
     )
-    data = {"csv": {"path": str(path), "target": "defaulted"}, "columns": {"categorical": ["grade"]}}
+    data = {
+        "csv": {"path": str(path), "target": "defaulted"},
+        "columns": {"categorical": ["grade"], "unknown": ["home"]},
+    }
     train_config(a_credit_config(path, data=data), folder / "run", keys)
     return folder / "run"
 
@@ -411,6 +415,30 @@ def test_the_metadata_lists_a_tensor_per_feature_and_what_is_allowed(server: Ser
     assert (kinds["income"], kinds["job"], kinds["grade"]) == ("FP64", "BYTES", "BYTES")
     assert json.loads(told["parameters"]["categories"])["job"] == list(JOBS)
     assert json.loads(told["parameters"]["missing"]) == ["income", "home"]
+
+
+def test_an_unknown_text_counts_as_missing_where_training_said_so(server: Server, bundle: Bundle) -> None:
+    def asked(home: str | None) -> Any:
+        _, tensors = questions(11, 1, bundle)
+        inputs = [{**one, "data": [home]} if one["name"] == "home" else one for one in tensors]
+        return server.request("POST", "/v2/models/credit/infer", {"inputs": inputs})
+
+    told = server.request("GET", "/v2/models/credit").body["parameters"]
+
+    assert json.loads(told["unknown_is_missing"]) == ["home"]
+    assert asked("boat").body["outputs"] == asked(None).body["outputs"]
+    assert asked("boat").status == 200
+
+
+@pytest.mark.parametrize(("column", "lacks"), [("job", "gaps"), ("income", "texts")])
+def test_unknown_texts_count_as_missing_only_where_training_has_gaps_among_texts(
+    column: str, lacks: str, tmp_path: Path
+) -> None:
+    path = a_credit_file(tmp_path / "credit.csv")
+    data = {"csv": {"path": str(path), "target": "defaulted"}, "columns": {"unknown": [column]}}
+
+    with pytest.raises(ConfigError, match=f"data.columns.unknown: '{column}' has no {lacks} in .*; take it out"):
+        train_config(a_credit_config(path, data=data), tmp_path / "run")
 
 
 def test_explains_texts_and_gaps(server: Server, bundle: Bundle) -> None:

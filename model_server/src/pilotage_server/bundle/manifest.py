@@ -68,7 +68,8 @@ class Feature:
 
     `low` and `high` are the range seen in training, for people and for drift, not a limit. A column of texts stands as
     codes: places in `categories`, the texts training knew; empty for numbers. `missing`: a value may be missing (NaN),
-    since training had gaps there and the model fills or handles them.
+    since training had gaps there and the model fills or handles them. `takes_unknown`: a text that is no category
+    counts as missing instead of being refused.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Feature:
     high: float
     categories: tuple[str, ...] = ()
     missing: bool = False
+    takes_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

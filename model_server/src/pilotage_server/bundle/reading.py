@@ -94,12 +94,17 @@ def _feature(section: Section) -> Feature:
     categories: tuple[str, ...] = ()
     if "categories" in section:
         categories = _texts(section, "categories", longest=MAX_CATEGORIES, characters=MAX_TEXT)
+    missing = section.flag("missing", False)
+    takes_unknown = section.choice("unknown", ("refuse", "missing"), "refuse") == "missing"
+    if takes_unknown and not (categories and missing):
+        section.mistake("unknown", "texts count as missing only where there are categories and gaps are allowed")
     return Feature(
         name=section.text("name", longest=256),
         low=_bound(section, "low"),
         high=_bound(section, "high"),
         categories=categories,
-        missing=section.flag("missing", False),
+        missing=missing,
+        takes_unknown=takes_unknown,
     )
 
 

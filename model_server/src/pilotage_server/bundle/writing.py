@@ -62,6 +62,8 @@ def _feature(feature: Feature) -> dict[str, Any]:
         found["categories"] = list(feature.categories)
     if feature.missing:
         found["missing"] = True
+    if feature.takes_unknown:
+        found["unknown"] = "missing"
     return found
 
 

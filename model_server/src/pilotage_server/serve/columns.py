@@ -32,10 +32,14 @@ _EXACT: Final = 2.0**53
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One feature: `codes` of its categories by text and by number, both empty for a column of numbers."""
+    """One feature: `codes` of its categories by text and by number, both empty for a column of numbers.
+
+    `takes_unknown`: what is no category is a gap.
+    """
 
     name: str
     may_miss: bool
+    takes_unknown: bool
     codes: Mapping[str, float]
     by_number: Mapping[float, float]
 
@@ -43,7 +47,13 @@ class Column:
     def of(cls, feature: Feature) -> Column:
         """The column of a manifest's feature."""
         codes = {text: float(code) for code, text in enumerate(feature.categories)}
-        return cls(name=feature.name, may_miss=feature.missing, codes=codes, by_number=_by_number(codes))
+        return cls(
+            name=feature.name,
+            may_miss=feature.missing,
+            takes_unknown=feature.takes_unknown,
+            codes=codes,
+            by_number=_by_number(codes),
+        )
 
     @property
     def has_categories(self) -> bool:
@@ -96,27 +106,22 @@ class Column:
             raise self._gap(i, place)
         if not self.codes:
             return self._number(cell, i, place, by_place)
-        if isinstance(cell, str):
-            code = self.codes.get(cell.strip())
-            if code is None:
-                raise self._unknown(cell, i, place)
-            return code
-        if by_place and not isinstance(cell, bool):
+        if by_place and not isinstance(cell, bool | str):
             if not 0 <= cell < len(self.codes) or cell != int(cell):
                 raise self._no_code(cell, i, place)
             return float(cell)
-        return self._named_by(cell, i, place)
+        code = self.codes.get(cell.strip()) if isinstance(cell, str) else self._named_by(cell)
+        if code is None and not self.takes_unknown:
+            raise self._unknown(f"{cell:.17g}" if isinstance(cell, float) else str(cell), i, place)
+        return math.nan if code is None else code
 
-    def _named_by(self, value: bool | float, i: int, place: Place) -> float:
+    def _named_by(self, value: bool | float) -> float | None:
         """Code of the category written like a number or a boolean."""
         if isinstance(value, bool):
             spelled = [code for text, code in self.codes.items() if text.lower() == str(value).lower()]
             if len(spelled) == 1:
                 return spelled[0]
-        code = self.by_number.get(float(value)) if abs(value) < _EXACT else None
-        if code is None:
-            raise self._unknown(f"{value:.17g}" if isinstance(value, float) else str(value), i, place)
-        return code
+        return self.by_number.get(float(value)) if abs(value) < _EXACT else None
 
     def _number(self, cell: Any, i: int, place: Place, by_place: bool) -> float:
         """A cell of a column of numbers."""

@@ -33,8 +33,11 @@ def model_metadata(model: ServedModel) -> dict[str, Any]:
     missing = [feature.name for feature in manifest.features if feature.missing]
     if categories:
         parameters["categories"] = _text(categories)
+    unknown = [feature.name for feature in manifest.features if feature.takes_unknown]
     if missing:
         parameters["missing"] = _text(missing)
+    if unknown:
+        parameters["unknown_is_missing"] = _text(unknown)
     return {
         "name": model.name,
         "versions": [model.revision],

@@ -48,6 +48,8 @@ def openapi_document(model: ServedModel) -> bytes:
 
 def _value(feature: Feature) -> dict[str, Any]:
     """What an object of the older protocol may hold under a feature's name."""
+    if feature.takes_unknown:
+        return {"type": ["string", "null"]}
     if feature.categories:
         return {"enum": [*feature.categories, None] if feature.missing else list(feature.categories)}
     return {"type": ["number", "null"] if feature.missing else "number"}

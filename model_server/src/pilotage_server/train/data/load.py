@@ -112,6 +112,12 @@ def _features(
                 f"{source.path}: column {name!r} has texts of more than {MAX_TEXT} characters; name it under "
                 "data.columns.ignore"
             )
+        if name in meaning.unknown and not (column.is_categorical and np.isnan(numbers).any()):
+            lacking = "gaps" if column.is_categorical else "texts"
+            raise ConfigError(
+                f"data.columns.unknown: {name!r} has no {lacking} in {source.path}; take it out: unknown texts can "
+                "count as missing only where training has gaps among texts"
+            )
         columns.append(column)
         values.append(numbers)
     return tuple(columns), np.column_stack(values)
@@ -122,6 +128,7 @@ def _known(meaning: Columns, names: Sequence[str], source: str) -> None:
     asked = {
         "ignore": meaning.ignore,
         "categorical": meaning.categorical,
+        "unknown": meaning.unknown,
         "after": meaning.after,
         "personal": meaning.personal,
         "attributes": tuple(attribute.column for attribute in meaning.attributes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -45,7 +45,7 @@ def build_manifest(
     files: Mapping[str, bytes],
 ) -> Manifest:
     """Put the manifest together; equal arguments give equal bytes."""
-    features, exported = _features(table, train), model.exported
+    features, exported = _features(table, train, config.data.columns.unknown), model.exported
     return Manifest(
         name=config.name,
         version=config.version,
@@ -86,8 +86,8 @@ def _slices(table: Table) -> tuple[Slice, ...]:
     return tuple(one for one in found if len(one.values) <= MAX_VALUES)[:MAX_SLICES]
 
 
-def _features(table: Table, train: Part) -> tuple[Feature, ...]:
-    """The columns with their ranges; a gap is allowed where training rows had one."""
+def _features(table: Table, train: Part, unknown: Sequence[str]) -> tuple[Feature, ...]:
+    """The columns with their ranges; a gap is allowed where training rows had one, and there `unknown` texts, too."""
     gaps = np.isnan(train.rows)
     low = np.where(gaps, np.inf, train.rows).min(axis=0)
     high = np.where(gaps, -np.inf, train.rows).max(axis=0)
@@ -100,6 +100,7 @@ def _features(table: Table, train: Part) -> tuple[Feature, ...]:
             high=float(high[i]),
             categories=column.categories,
             missing=bool(gaps[:, i].any()),
+            takes_unknown=column.is_categorical and column.name in unknown and bool(gaps[:, i].any()),
         )
         for i, column in enumerate(table.columns)
     )
