@@ -259,7 +259,7 @@ async def test_all_cells_stand_at_zero_once_a_revision_is_registered(tmp_path, c
         line for line in text.decode().splitlines() if line.startswith(("pilotage_matured_labels", "model_confusion"))
     ]
     assert len(cells) == 18
-    assert all(line.endswith(" 0.0") for line in cells)
+    assert all(line.endswith(" 0") for line in cells)
 
 
 def test_retries_double_from_half_a_second_to_fifteen():
