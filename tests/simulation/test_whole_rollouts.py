@@ -141,6 +141,24 @@ async def test_at_rest_there_are_watches_leases_and_probes_and_nothing_else() ->
 
 
 @virtually
+async def test_a_restart_decides_once_and_writes_nothing() -> None:
+    world = a_world()
+    async with world.running():
+        world.apply(quick(V1))
+        await world.promoted(within_s=60)
+        await asyncio.sleep(60)
+        world.replicas[0].kill()
+        calls = len(world.log.calls)
+        second = world.start()
+        await asyncio.sleep(60)
+        decided = second.metrics.registry.get_sample_value("pilotage_reconciles_total", {"result": "success"})
+        written = {call.resource for call in world.log.calls[calls:] if call.is_write}
+
+    assert decided == 1
+    assert written == {"leases"}
+
+
+@virtually
 async def test_drift_is_repaired() -> None:
     world = a_world("aws")
     async with world.running():

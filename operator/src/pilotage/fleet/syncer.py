@@ -57,9 +57,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What a round met: names that are another's, and the last refusal (reason, message)."""
+    """What a round met: names that are another's, and the last refusal (reason, message); `origin` is no news."""
 
-    origin: str = ""
+    origin: str = field(default="", compare=False)
     taken: tuple[Manifest, ...] = ()
     error: tuple[str, str] | None = None
 
