@@ -88,6 +88,7 @@ def test_true_and_false_are_numbers(tmp_path: Path) -> None:
 
 def test_texts_are_categories_in_order(tmp_path: Path) -> None:
     assert a_column(tmp_path, ["né", "b", "", "欺"])[0] == ("b", "né", "欺")
+    assert a_column(tmp_path, ["A12", "12a", "u1.5", "1.2.3"])[0] == ("1.2.3", "12a", "A12", "u1.5")
 
 
 def test_numbers_that_are_names_stay_as_they_are_written(tmp_path: Path) -> None:

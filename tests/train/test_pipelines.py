@@ -126,11 +126,12 @@ def test_a_balanced_forest_serves_as_a_forest(wine: Rows) -> None:
     to_onnx(served, 13)
 
 
-def test_smote_says_how_many_rows_it_needs(wine: Rows) -> None:
-    few = wine.take(np.sort(np.r_[np.flatnonzero(wine.labels == 0)[:3], np.flatnonzero(wine.labels == 1)]))
+@pytest.mark.parametrize(("rows", "method"), [(3, "none"), (5, "sigmoid")])
+def test_smote_says_how_many_rows_it_needs(rows: int, method: str, wine: Rows) -> None:
+    few = wine.take(np.sort(np.r_[np.flatnonzero(wine.labels == 0)[:rows], np.flatnonzero(wine.labels == 1)]))
 
     with pytest.raises(ConfigError, match=r"imbalance\.compare: smote needs 4 rows of every class .* one has 3; leave"):
-        fit(a_variant(imbalance=Imbalance.SMOTE, calibration=Calibration(method="none")), {}, few)
+        fit(a_variant(imbalance=Imbalance.SMOTE, calibration=Calibration(method=method, folds=3)), {}, few)
 
 
 def test_only_what_a_fold_trains_on_is_resampled(wine: Rows) -> None:

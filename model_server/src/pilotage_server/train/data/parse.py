@@ -22,7 +22,7 @@ from pilotage_server.train.data.table import Column
 _MOST = 1e100
 """Beyond it a square is no number, and scaling, distances and covariances all take squares."""
 _TRUTH = {"true": 1.0, "false": 0.0}
-_FOR_PEOPLE = re.compile(r"[^\d\s+-]?\s?[+-]?(\d{1,3}([., '\u00a0]\d{3})+|\d+)([.,]\d+)?\s?[^\d\s]?")
+_FOR_PEOPLE = re.compile(r"[$€£¥]?\s?[+-]?(\d{1,3}([., '\u00a0]\d{3})+|\d+)([.,]\d+)?\s?[%$€£¥]?")
 _DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T]\d{1,2}:\d{2}.*)?")
 
 

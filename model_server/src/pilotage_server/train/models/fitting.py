@@ -50,7 +50,7 @@ class Variant:
 
 def fit(variant: Variant, params: Mapping[str, Any], rows: Rows) -> Any:
     """Fit on rows; raises `ConfigError` for values scikit-learn refuses."""
-    check_rows(variant.blueprint.imbalance, rows.labels)
+    check_rows(variant.blueprint.imbalance, rows.labels, variant.calibration.folds if variant.method != "none" else 0)
     try:
         pipeline = build_pipeline(variant.blueprint, params)
         if variant.method != "none":

@@ -32,10 +32,12 @@ def suits(imbalance: Imbalance, estimator: str, classes: int) -> bool:
             return True
 
 
-def check_rows(imbalance: Imbalance, labels: Indices) -> None:
-    """Raise `ConfigError` for rows that SMOTE cannot draw new ones between."""
+def check_rows(imbalance: Imbalance, labels: Indices, folds: int) -> None:
+    """Raise `ConfigError` for rows that SMOTE cannot draw new ones between; `folds`: of calibration, 0 for none."""
     counts = np.bincount(labels)
     smallest = int(counts[counts > 0].min())
+    if folds:
+        smallest -= -(-smallest // folds)  # one fold, rounded up, is held out
     if imbalance is Imbalance.SMOTE and smallest <= _NEIGHBOURS:
         raise ConfigError(
             f"imbalance.compare: smote needs {_NEIGHBOURS + 1} rows of every class in every fold, and one has "
