@@ -67,6 +67,21 @@ def test_settings_and_keys(flags: list[str], env: dict[str, str], code: int, mes
     assert "Traceback" not in ended.stderr
 
 
+def test_credentials_whose_secret_is_missing_are_named_on_the_last_line(
+    iris: Path, feedback_keys: Path, tmp_path: Path
+) -> None:
+    """The operator reads this line: its volume of the Secret is optional, so that a pod can say what it lacks."""
+    command = serve_command(iris / "bundle", "--allow-unsigned", "--feedback-key-dir", str(feedback_keys))
+    folder = tmp_path / "feedback-credentials"
+    folder.mkdir()
+
+    ended = run(command, PILOTAGE_CLUSTER="aws", PILOTAGE_FEEDBACK_CREDENTIALS_DIR=str(folder))
+
+    assert ended.returncode == 2
+    said = f"PILOTAGE_FEEDBACK_CREDENTIALS_DIR: {folder}: 0 tokens; give 1 to 20, one key of the Secret each"
+    assert ended.stderr.splitlines()[-1] == f"pilotage-server: {said}"
+
+
 def test_a_model_with_more_series_than_a_scrape_should_hold(iris: Path, feedback_keys: Path) -> None:
     command = serve_command(iris / "bundle", "--allow-unsigned", "--feedback-key-dir", str(feedback_keys))
 
