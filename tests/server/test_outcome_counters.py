@@ -7,7 +7,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, roc_auc_score
+from river import metrics as river
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    confusion_matrix,
+    log_loss,
+    matthews_corrcoef,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from pilotage_server.feedback import Identity, KeyRing, TokenSigner
 from pilotage_server.feedback.collector import schema
@@ -18,7 +28,7 @@ from pilotage_server.feedback.collector.settings import CollectorConfig, Export
 from pilotage_server.feedback.items import Judge
 from pilotage_server.feedback.messages import Announcement, Decision, Decisions, Delivery, Item
 from pilotage_server.feedback.token import chosen_row
-from pilotage_server.quality.buckets import COHORT_NAMES, LOSS_CLIP, MICRO
+from pilotage_server.quality.buckets import COHORT_NAMES, LOSS_CLIP, MAX_CURVES, MICRO
 from pilotage_server.quality.slices import Slice
 from support.feedback import REVISION, START_S, a_delivery, an_announcement, an_item, key_dir, samples, total
 
@@ -115,6 +125,36 @@ def test_counters_equal_scikit_learn_on_the_same_stream(stream):
         assert clipped == pytest.approx(log_loss(truth, p), abs=5e-3)  # the clip is design's, not scikit-learn's
     brier = brier_score_loss(truth, p[:, 1]) if len(classes) == 2 else brier_score_loss(truth, p, scale_by_half=False)
     assert found["lossRows"]["brier"] / MICRO / len(p) == pytest.approx(brier, abs=2e-3)
+
+
+def test_the_gauges_of_a_scrape_are_scikit_learns_and_rivers_on_the_same_stream(stream):
+    desk, classes, p, truth = stream
+    said = p.argmax(axis=1)
+    read = {
+        (dict(labels)["metric"], dict(labels)["average"]): value
+        for (name, labels), value in desk.scrape().items()
+        if name == "model_quality" and not dict(labels)["class"]
+    }
+    streamed = (river.Accuracy(), river.CohenKappa(), river.MacroF1(), river.WeightedF1(), river.BalancedAccuracy())
+    for pair in zip(truth.tolist(), said.tolist(), strict=True):
+        for metric in streamed:
+            metric.update(*pair)
+
+    found = [
+        read[key]
+        for key in (("accuracy", ""), ("kappa", ""), ("f1", "macro"), ("f1", "weighted"), ("balanced_accuracy", ""))
+    ]
+    assert set(truth) == set(said) == set(range(len(classes)))
+    assert found == pytest.approx([metric.get() for metric in streamed])
+    assert read["mcc", ""] == pytest.approx(matthews_corrcoef(truth, said))
+    assert read["precision", "macro"] == pytest.approx(precision_score(truth, said, average="macro"))
+    assert read["recall", "weighted"] == pytest.approx(recall_score(truth, said, average="weighted"))
+    if len(classes) <= MAX_CURVES:
+        area = roc_auc_score(truth, p[:, 1] if len(classes) == 2 else p, multi_class="ovr")
+        precisions = [average_precision_score(truth == index, p[:, index]) for index in range(len(classes))]
+        assert read["auc", "macro"] == pytest.approx(area, abs=0.01)
+        assert read["pr_auc", "macro"] == pytest.approx(np.mean(precisions), abs=0.02)
+        assert read["ece", "macro"] < 0.05  # probabilities that the labels were drawn from
 
 
 def test_the_area_under_the_curve_from_buckets_is_within_the_binning_bound(stream):
