@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,19 @@ def test_every_protocol_code_and_reason_is_there_at_zero(iris: Path) -> None:
     assert 'model_rejected_total{model="iris",reason="deadline",revision="iris-1"} 1.0' in after
     assert 'model_rows_total{model="iris",revision="iris-1"} 3.0' in after
     assert 'model_predictions_total{model="iris",predicted="virginica",revision="iris-1"} 2.0' in after
+
+
+def test_gaps_are_counted_for_the_features_that_may_have_them(iris: Path) -> None:
+    bundle = load(open_source(iris / "bundle"), trust=AnySigner())
+    first, second, *others = bundle.manifest.features
+    features = (replace(first, missing=True), replace(second, missing=True), *others)
+    bundle = replace(bundle, manifest=replace(bundle.manifest, features=features))
+    metrics = ServerMetrics(ServedModel(name="iris", revision="iris-1", bundle=bundle), lambda: 0)
+    rows = np.zeros((3, 4))
+    rows[:2, 0] = np.nan
+
+    metrics.observe_predictions(rows, Predictions(predicted=np.zeros(3, int), probabilities=np.full((3, 3), 1 / 3)), 0)
+
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    found = [line.rpartition(" ")[2] for line in lines if line.startswith("model_feature_missing_total{")]
+    assert found == ["2.0", "0.0"]

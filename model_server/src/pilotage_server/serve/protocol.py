@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from pilotage_server.serve.direct import DirectInfer
 from pilotage_server.serve.replies import error_body
 from pilotage_server.serve.settings import Connections
+from pilotage_server.serve.standins import Corked, Whole
 
 CLOSE: Final = "pilotage.close"
 CYCLE: Final = "pilotage.cycle"
@@ -23,83 +24,6 @@ CYCLE: Final = "pilotage.cycle"
 MAX_HEAD_BYTES: Final = 64 * 1024
 _UNUSUAL: Final = frozenset({b"expect", b"upgrade", b"content-encoding", b"x-request-deadline-ms"})
 """Headers that ask for more than an answer: the application sees to these."""
-
-
-class _Corked:
-    """A transport that sends an answer's head together with its body: uvicorn writes both, and each write is a system
-    call.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-        self.is_closing = transport.is_closing
-        self.get_extra_info = transport.get_extra_info
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-
-    def write(self, data: bytes) -> None:
-        """Keep a head until its body comes; send everything else at once."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.") and not data.startswith(b"HTTP/1.1 1"):
-            self._head = data
-            return
-        self._transport.write(data)
-
-    def send(self, reply: bytes) -> None:
-        """Send a whole answer."""
-        self._transport.write(reply)
-
-    def flush(self) -> None:
-        """Send a head whose answer has no body."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head)
-
-    def close(self) -> None:
-        """Send what is kept, and close."""
-        self.flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._transport.abort()
-
-
-class _Nobody:
-    """Stands for who waits for the rest of a request: nobody, it is all there."""
-
-    def set(self) -> None:
-        """Wake nobody."""
-
-
-_NOBODY: Final = _Nobody()
-
-
-class _Whole:
-    """A request that was read whole, under way past ASGI; uvicorn takes it for a cycle of its own."""
-
-    __slots__ = ("_connection", "disconnected", "keep_alive", "message_event", "response_complete")
-
-    def __init__(self, connection: RecyclingProtocol, *, keep_alive: bool) -> None:
-        self._connection = connection
-        self.keep_alive = keep_alive
-        self.response_complete = self.disconnected = False
-        self.message_event = _NOBODY
-
-    @property
-    def is_last(self) -> bool:
-        return not self.keep_alive
-
-    def send(self, reply: bytes, *, closes: bool) -> None:
-        if self.disconnected:
-            return
-        self._connection.transport.send(reply)
-        self.response_complete = True
-        if closes:
-            self._connection.transport.close()
-        self._connection.on_response_complete()
 
 
 class RecyclingProtocol(HttpToolsProtocol):
@@ -112,7 +36,7 @@ class RecyclingProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Note the time; asyncio calls it with the new transport."""
         super().connection_made(transport)
-        self._corked = _Corked(transport)
+        self._corked = Corked(transport)
         self.transport: Any = self._corked  # all of a transport that uvicorn uses
         self.emptied.clear()
         self._opened_s = self.loop.time()
@@ -221,7 +145,7 @@ class RecyclingProtocol(HttpToolsProtocol):
         if self._held is not None and self.direct is not None and len(self._held) <= self.direct.most_bytes:
             body, self._held = bytes(self._held), None
             scope: Any = self.scope
-            whole: Any = _Whole(self, keep_alive=self.parser.should_keep_alive() and not scope[CLOSE])
+            whole: Any = Whole(self, self._corked, keep_alive=self.parser.should_keep_alive() and not scope[CLOSE])
             self.cycle = whole
             self.direct.start(self.headers, body, whole)
             return
