@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from pilotage_server.train.cli import app
 from support.serving import IRIS, TRAINER, Keys, a_config, train_config
 
 
@@ -69,3 +72,20 @@ def test_verify_and_inspect(trained: Path, keys: Keys, tmp_path: Path) -> None:
     assert json.loads(shown.stdout)["classes"] == ["setosa", "versicolor", "virginica"]
     assert (bad.returncode, bad.stdout) == (1, "")
     assert "bundle refused: manifest.json: is missing" in bad.stderr
+
+
+COMMANDS = {command.name or "": command for command in app.registered_commands}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_teaches_by_example_and_names_its_exit_codes(name: str) -> None:
+    callback = COMMANDS[name].callback
+    text = " ".join((callback.__doc__ or "").split()) if callback else ""
+    example = re.search(r"Example: pilotage-model (\S+) ([^>]*)", text)
+
+    assert "Exit codes: 0" in text
+    assert example
+    assert example[1] == name
+    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout
+    for option in re.findall(r"--[a-z-]+", example[2]):
+        assert f"{option} " in shown, option

@@ -47,6 +47,8 @@ def pull_command(
 
     Look at it with `pilotage-model inspect OUT`, prove it with `pilotage-model verify OUT --keys DIR`.
     Exit codes: 0 pulled, 1 refused, 2 usage.
+
+    Example: pilotage-model pull registry.example.com/models/digits:2.1.0 --out build/pulled
     """
     try:
         if (out / "index.json").exists():

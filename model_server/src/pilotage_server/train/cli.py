@@ -24,6 +24,7 @@ app = typer.Typer(
     epilog=HELP,
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # paragraphs of help are wrapped as the terminal is wide
     pretty_exceptions_enable=False,
 )
 

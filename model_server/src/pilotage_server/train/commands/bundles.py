@@ -35,7 +35,12 @@ def keygen_command(
     out: Annotated[Path, typer.Option(help="Folder for NAME.key (keep it secret) and NAME.pub.")],
     name: Annotated[str, typer.Option(help="Name of the key pair.")] = "bundle",
 ) -> None:
-    """Make an ed25519 key pair for signing bundles."""
+    """Make an ed25519 key pair for signing bundles; prints the two files.
+
+    The public one goes into the ConfigMap pilotage-bundle-keys of every cluster. Exit codes: 0 made, 1 it exists.
+
+    Example: pilotage-model keygen --out build/keys --name release
+    """
     private_file, public_file = out / f"{name}.key", out / f"{name}.pub"
     for path in (private_file, public_file):
         if path.exists():
@@ -56,6 +61,8 @@ def inspect_command(
     ] = False,
 ) -> None:
     """Print a bundle's manifest as JSON; proves nothing about it (verify does).
+
+    Exit codes: 0 printed, 1 refused.
 
     Example: pilotage-model inspect build/iris/bundle --sbom > iris.cdx.json
     """
@@ -87,7 +94,12 @@ def verify_command(
         Path | None, typer.Option(help="Folder with trusted *.pub keys; without it nobody is asked.")
     ] = None,
 ) -> None:
-    """Put a bundle through every check a server makes before it is ready."""
+    """Put a bundle through every check a server makes before it is ready.
+
+    Size caps, signature (with --keys), digests, backend, golden rows. Exit codes: 0 good, 1 refused and why.
+
+    Example: pilotage-model verify build/iris/oci --keys build/keys
+    """
     with refusals():
         trust = read_trusted_keys(keys) if keys else AnySigner()
         loaded = load(open_source(bundle), trust=trust)
@@ -102,6 +114,8 @@ def sign_command(
     """Sign the bundle of a run, after every check a server makes; prints the new image reference.
 
     For keys that training machines must not hold. Exit codes: 0 signed, 1 refused, 2 usage.
+
+    Example: pilotage-model sign build/iris --signing-key build/keys/release.key
     """
     result, folder = run / "result.json", run / "bundle"
     if not result.is_file() or not folder.is_dir():
@@ -130,6 +144,8 @@ def export_command(
     """Write the model of a bundle to a file, proven by its digest: probabilities out, no decision rule in it.
 
     The rule stands in the manifest (`inspect`). Exit codes: 0 written, 1 refused, 2 usage.
+
+    Example: pilotage-model export build/iris/bundle --to iris.onnx
     """
     with refusals():
         source = open_source(bundle)

@@ -26,6 +26,8 @@ def advise_command(
 ) -> None:
     """Say which metrics to gate on for some data, and why; prints the matching gates as YAML on stdout.
 
+    Exit codes: 0 said, 2 usage.
+
     Example: pilotage-model advise loans.csv --target defaulted --costs costs.yaml --use screening
     """
     from pilotage_server.train.config import ConfigError, File
@@ -105,6 +107,8 @@ def manifest_command(
 ) -> None:
     """Write a ready ModelDeployment for a run: gates out of its test set, and how many labels they will take.
 
+    Exit codes: 0 written, 2 usage.
+
     Example: pilotage-model manifest build/digits --server-image registry.example.com/server@sha256:… > digits.yaml
     """
     from pilotage_server.train.config import ConfigError
@@ -154,7 +158,12 @@ def report_command(
         Path | None, typer.Option(help="Folder for report.html and model_card.md; the run's by default.")
     ] = None,
 ) -> None:
-    """Write the report and the model card of a run anew, out of its result.json."""
+    """Write the report and the model card of a run anew, out of its result.json.
+
+    The bundle keeps those it was signed with. Exit codes: 0 written, 2 no result of this version of the trainer.
+
+    Example: pilotage-model report build/iris --out build/pages
+    """
     from pilotage_server.train.report.card import render_card
     from pilotage_server.train.report.page import render_report
 
