@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
@@ -21,6 +21,7 @@ from pilotage_server.bundle import BackendKind, Refused, load, open_source, read
 from pilotage_server.bundle.decision import Argmax, Threshold
 from pilotage_server.bundle.predictor import OnnxPredictor, SklearnPredictor
 from pilotage_server.train.config import Calibration, Candidate, FeatureSelection, Imbalance, Preparation
+from pilotage_server.train.deploy import skops_file
 from pilotage_server.train.deploy.convert import NoOnnx, to_onnx
 from pilotage_server.train.deploy.export import ONNX_FILE, SKOPS_FILE, export, judge
 from pilotage_server.train.deploy.parity import RANDOM_ROWS, compare, parity_rows
@@ -44,7 +45,6 @@ TREES = {"decision-tree", "random-forest", "extra-trees"}
 STAYS = "k-nearest-neighbours"
 
 PREPARATIONS: dict[str, dict[str, Any]] = {
-    "three classes, standardised": {"classes": 3, "scale": "standard"},
     "gaps, one-hot, indicators, the best": {
         "classes": 2,
         "scale": "standard",
@@ -139,16 +139,37 @@ def test_calibration_is_exact_in_onnx(estimator: str, method: str, classes: int)
 
     assert predictor is not None, attempt.problem
     assert attempt.changed_decisions == 0
+    rows, _ = a_table(classes)
+    again = SklearnPredictor(skops_file.dumps(pipeline), name=SKOPS_FILE)
+    assert np.array_equal(again.probabilities(rows), pipeline.predict_proba(rows))
 
 
-@pytest.mark.parametrize("kernel", ["linear", "poly", "sigmoid"])
-def test_every_kernel_is_exact_in_onnx(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FAST, "svm", {"kernel": kernel})
-    pipeline = a_pipeline("svm", classes=3)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    ("estimator", "params"),
+    [
+        ("svm", {"kernel": "linear"}),
+        ("svm", {"kernel": "poly", "degree": 2, "coef0": 0.5}),
+        ("svm", {"kernel": "sigmoid", "gamma": 0.05}),
+        ("mlp", {"hidden_layer_sizes": [5], "activation": "tanh", "max_iter": 20}),
+        ("mlp", {"hidden_layer_sizes": [5], "activation": "relu", "max_iter": 20, "solver": "sgd"}),
+        ("mlp", {"hidden_layer_sizes": [5], "activation": "identity", "max_iter": 20, "solver": "lbfgs"}),
+        ("logistic-regression", {"fit_intercept": False, "class_weight": "balanced"}),
+        ("decision-tree", {"max_leaf_nodes": 9, "criterion": "entropy"}),
+        ("random-forest", {"n_estimators": 5, "bootstrap": False, "max_depth": 1}),
+        ("hist-gradient-boosting", {"max_iter": 40, "early_stopping": True, "class_weight": "balanced"}),
+    ],
+)
+def test_parameters_change_nothing_about_that(
+    estimator: str, params: dict[str, Any], classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAST, estimator, params)
+    pipeline = a_pipeline(estimator, classes=classes)
 
-    attempt, _ = judge(pipeline, to_onnx(pipeline, 6), some_rows(classes=3), Argmax())
+    exported = export(pipeline, some_rows(classes=classes), decision=Argmax(), wanted="onnx")
 
-    assert attempt.problem == ""
+    SklearnPredictor(exported.files[SKOPS_FILE], name=SKOPS_FILE)
 
 
 @pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree", "brute"])
@@ -369,6 +390,19 @@ def test_a_threshold_belongs_to_the_manifest(tmp_path: Path) -> None:
     assert careful["confusion"] != plain["confusion"]
     manifest = json.loads((tmp_path / "careful" / "bundle" / "manifest.json").read_text())
     assert manifest["decision"] == rule
+
+
+def test_bundles_of_before_that_take_single_precision_still_load() -> None:
+    pipeline, (rows, _) = a_pipeline("logistic-regression"), a_table(2)
+    model = onnx.load_from_string(to_onnx(pipeline, 6))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    for node in model.graph.node:
+        node.input[:] = ["widened" if name == "input" else name for name in node.input]
+    model.graph.node.insert(0, helper.make_node("Cast", ["input"], ["widened"], to=onnx.TensorProto.DOUBLE))
+
+    found = OnnxPredictor(model.SerializeToString(), name=ONNX_FILE, width=6, classes=2, threads=1)
+
+    assert np.allclose(found.probabilities(rows), pipeline.predict_proba(rows), atol=1e-5)
 
 
 def _external(model: Any) -> None:
