@@ -94,7 +94,7 @@ class ServerMetrics(Collector):
         self.ready = self._gauge("model_ready", "1 while new connections are welcome.", fixed)
         self._gauge("model_queue_rows", "Rows waiting for prediction.", fixed).set_function(waiting_rows)
         described = {"version": manifest.version, "digest": f"sha256:{model.bundle.digest}"}
-        described["backend"] = str(manifest.backend)
+        described |= {"backend": str(manifest.backend), "sklearn": manifest.versions.get("scikit-learn", "")}
         self._gauge("model_info", "The bundle that is served.", {**fixed, **described}).set(1)
         ProcessCollector(registry=self.registry)
 
