@@ -135,6 +135,25 @@ def test_every_way_to_send_a_table_gives_the_same_rows(rows: list[Row]) -> None:
         assert np.array_equal(found, expected, equal_nan=True), way
 
 
+def test_a_data_frame_is_read_as_mlservers_codec_writes_it() -> None:
+    """The body that `PandasCodec.encode_request` of MLServer 1.7.1 makes of four columns."""
+    frame = {
+        "parameters": {"content_type": "pd"},
+        "inputs": [
+            {"name": "income", "shape": [3, 1], "datatype": "FP64", "data": [50.0, None, 41.5]},
+            {"name": "debt", "shape": [3, 1], "datatype": "FP64", "data": [20.0, 21.0, 7.25]},
+            {"name": "job", "shape": [3, 1], "datatype": "BYTES", "parameters": {"content_type": "str"},
+             "data": ["nurse", "clerk", "clerk"]},
+            {"name": "grade", "shape": [3, 1], "datatype": "INT64", "data": [1, 10, 2]},
+        ],
+    }  # fmt: skip
+
+    rows = read_infer(Body(json=json.dumps(frame).encode()), SIGNATURE).rows
+
+    expected = [[50.0, 20.0, 2.0, 0.0], [np.nan, 21.0, 0.0, 1.0], [41.5, 7.25, 0.0, 2.0]]
+    assert np.array_equal(rows, expected, equal_nan=True)
+
+
 cells = (
     st.none() | st.booleans() | st.integers(-1, 11) | st.floats(allow_nan=False) | st.sampled_from(["nurse", "2", ""])
 )
