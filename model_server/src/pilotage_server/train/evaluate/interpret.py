@@ -21,6 +21,7 @@ REPEATS = 5
 _POINTS = 12
 _MOST_ROWS = 200
 _SINGLE = 24
+_MOST_EXPLAINED = 60
 
 
 def importance(
@@ -115,9 +116,9 @@ def shap_importance(predictor: Predictor, rows: Floats, features: Sequence[str],
         import shap  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise ConfigError("report.shap: needs shap; install pilotage-server[train,shap]") from error
-    sample = rows[:: max(1, len(rows) // 100)]
+    sample = rows[:: max(1, -(-len(rows) // _MOST_EXPLAINED))]
     explainer = shap.explainers.Permutation(predictor.probabilities, shap.maskers.Independent(sample), seed=seed)
-    values = np.abs(explainer(sample).values)
+    values = np.abs(explainer(sample, silent=True).values)
     means = values.mean(axis=tuple(axis for axis in range(values.ndim) if axis != 1))
     found = [{"feature": name, "mean": float(value)} for name, value in zip(features, means, strict=True)]
     return sorted(found, key=lambda one: -float(str(one["mean"])))
