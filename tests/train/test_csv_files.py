@@ -150,6 +150,11 @@ def test_a_file_that_cannot_be_learned_from_says_why(content: str, message: str,
     assert message in str(refused.value)
 
 
+def test_a_row_without_a_group_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"20 rows have no colour \(row 2, …\); name each row's group"):
+        loaded(tmp_path / "data.csv", PLAIN.replace(",r,", ",,"), Columns(group="colour"))
+
+
 def test_classes_that_differ_in_case_only_are_a_finding(tmp_path: Path) -> None:
     table = loaded(tmp_path / "data.csv", PLAIN + "1.5,r,A\n" * 8)
     config = _config(tmp_path)

@@ -187,3 +187,15 @@ def test_more_rows_than_help_are_left_to_the_final_fit(tmp_path: Path) -> None:
         pytest.approx(1_000, abs=20),
     ]
     assert selected.fitted[-1].class_count_.sum() == len(parts.train)
+
+
+def test_values_that_cannot_be_fitted_lose_and_are_told_when_there_are_no_others(wine: Rows) -> None:
+    neighbours = a_variant(estimator="k-nearest-neighbours", space={"n_neighbors": (5, 10_000)})
+    task = Task(search=Search(folds=3), classes=3, costs=None)
+
+    params, trials = tune(neighbours, wine, task)
+
+    assert params == {"n_neighbors": 5}
+    assert [np.isfinite(trial.goodness) for trial in trials] == [True, False]
+    with pytest.raises(ConfigError, match="Expected n_neighbors <= n_samples_fit"):
+        tune(a_variant(estimator="k-nearest-neighbours", space={"n_neighbors": (9_000, 10_000)}), wine, task)

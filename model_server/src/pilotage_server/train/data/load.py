@@ -70,7 +70,7 @@ def _from_file(source: File, meaning: Columns) -> Table:
         class_type=class_type,
         rows=values,
         labels=indices,
-        groups=_codes(cells[meaning.group]) if meaning.group else None,
+        groups=_groups(source, meaning.group, cells[meaning.group]) if meaning.group else None,
         times=as_times(cells[meaning.time], source.path, meaning.time) if meaning.time else None,
         attributes={a.name: _attribute(cells[a.column], a, source) for a in meaning.attributes},
     )
@@ -164,6 +164,12 @@ def cut(values: NDArray[np.float64], quantiles: int) -> tuple[str, ...]:
     return tuple("missing" if np.isnan(v) else names[p] for v, p in zip(values, place, strict=True))
 
 
-def _codes(texts: Sequence[str]) -> NDArray[np.int64]:
+def _groups(source: File, name: str, texts: Sequence[str]) -> NDArray[np.int64]:
+    empty = [i + 2 for i, text in enumerate(texts) if is_missing(text, source.missing)]
+    if empty:
+        raise ConfigError(
+            f"{source.path}: {len(empty)} rows have no {name} (row {empty[0]}, …); name each row's group, or "
+            "give a row that stands alone a group of its own"
+        )
     index = {text: i for i, text in enumerate(sorted(set(texts)))}
     return np.array([index[text] for text in texts], dtype=np.int64)

@@ -86,7 +86,7 @@ def _pair(variant: Variant, params: Params, inside: Rows, outside: Rows, task: T
 
 def validation_curves(trials: Sequence[Trial], metric: str) -> list[dict[str, Any]]:
     """Per numeric hyperparameter of a search: each value tried, and the goodness of its best trial."""
-    full = [trial for trial in trials if trial.share >= 1]
+    full = [trial for trial in trials if trial.share >= 1 and np.isfinite(trial.goodness)]
     keys = sorted({key for trial in full for key in trial.params})
     found = []
     for key in keys:

@@ -9,6 +9,7 @@ from sklearn.feature_selection import (
     RFE,
     RFECV,
     SelectFromModel,
+    SelectKBest,
     SelectPercentile,
     VarianceThreshold,
     f_classif,
@@ -34,8 +35,11 @@ def selecting(selection: FeatureSelection, total: int, seed: int) -> list[tuple[
         case "k-best":
             # Mutual information adds noise to break ties: seeded, or no two runs would be equal.
             score = f_classif if selection.score == "f" else partial(mutual_info_classif, random_state=seed)
+            best = SelectPercentile(score, percentile=100 * share)
+            if selection.keep >= 1:
+                best = SelectKBest(score, k=count)
             # First without the constant ones: their F is 0/0.
-            return [("vary", VarianceThreshold()), ("select", SelectPercentile(score, percentile=100 * share))]
+            return [("vary", VarianceThreshold()), ("select", best)]
         case "rfe":
             wanted = selection.keep if selection.keep < 1 else count
             return [("select", RFE(_judge(seed), n_features_to_select=wanted, step=_STEP))]

@@ -11,7 +11,7 @@ from typing import Any
 
 from sklearn.calibration import CalibratedClassifierCV, _CalibratedClassifier
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.feature_selection import SelectPercentile, f_classif
+from sklearn.feature_selection import SelectKBest, SelectPercentile, f_classif
 from sklearn.pipeline import Pipeline
 
 from pilotage_server.train.models.sampling import SAMPLER
@@ -50,7 +50,7 @@ def _without_sampler(steps: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 def _without_score(step: Any) -> Any:
     """A selection without the seeded function that ranked: answers need none, and no server loads a partial."""
-    if not isinstance(step, SelectPercentile):
+    if not isinstance(step, SelectKBest | SelectPercentile):
         return step
     found = copy.copy(step)
     found.score_func = f_classif

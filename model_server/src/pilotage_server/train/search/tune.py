@@ -68,7 +68,7 @@ def tune(variant: Variant, rows: Rows, task: Task, progress: Progress = SILENT) 
                 (trial,) = evaluate(variant, [params], rows, task, progress)
                 tell(trial.goodness)
                 trials.append(trial)
-    return _best(trials, variant), trials
+    return _best(trials, variant, rows), trials
 
 
 def _halving(
@@ -82,7 +82,7 @@ def _halving(
         found = evaluate(variant, left, part, task, progress, share=min(1.0, share))
         everything += found
         if share >= 1:
-            return _best(found, variant), everything
+            return _best(found, variant, rows), everything
         ranked = sorted(found, key=lambda trial: -trial.goodness)
         left = [trial.params for trial in ranked[: max(1, len(ranked) // _FACTOR)]]
         share = 1.0 if len(left) == 1 else share * _FACTOR
@@ -100,9 +100,10 @@ def stratified_share(rows: Rows, share: float, seed: int) -> Indices:
     return np.sort(np.concatenate(chosen))
 
 
-def _best(trials: Sequence[Trial], variant: Variant) -> Params:
+def _best(trials: Sequence[Trial], variant: Variant, rows: Rows) -> Params:
     best = max(trials, key=lambda trial: trial.goodness)
     if not np.isfinite(best.goodness):
+        fit_quietly(variant, best.params, rows)  # says why, if it is about the values
         raise ConfigError(f"candidates.{variant.blueprint.candidate.name}.search: no trial could be scored")
     return best.params
 
@@ -116,13 +117,20 @@ def evaluate(
     scores = run_fits(fits, jobs=task.jobs, progress=progress)
     per_trial = np.array(scores).reshape(len(params), len(pairs))
     return [
-        Trial(params=one, goodness=float(row.mean()), error=float(row.std(ddof=1) / np.sqrt(len(row))), share=share)
+        Trial(params=one, goodness=float(row.mean()), error=_standard_error(row), share=share)
         for one, row in zip(params, per_trial, strict=True)
     ]
 
 
+def _standard_error(scores: Floats) -> float:
+    return float(scores.std(ddof=1) / np.sqrt(len(scores))) if np.isfinite(scores).all() else float("inf")
+
+
 def _score(variant: Variant, params: Params, rows: Rows, train: Indices, held: Indices, task: Task) -> float:
-    fitted, _ = fit_quietly(variant, params, rows.take(train))
+    try:
+        fitted, _ = fit_quietly(variant, params, rows.take(train))
+    except ConfigError:
+        return -np.inf  # values that cannot be fitted lose against those that can
     probabilities = fitted.predict_proba(rows.values[held])
     predicted = plain_decision(variant, task.costs).decide(probabilities)
     return goodness(
