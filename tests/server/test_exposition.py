@@ -171,7 +171,7 @@ def test_what_three_revisions_alone_exceed_is_said_once_with_the_remedy_and_noth
     assert shown(text) == {"r1", "r2", "r3", "other"}
     told = [(one["event"], one["revision"], one["budget"], one["omit"]) for one in logs]
     assert told == [("collector.too_many_series", revision, SERIES_BUDGET, ["quality"]) for revision in ("r2", "r1")]
-    assert all("omit in collector.json" in one["remedy"] for one in logs)
+    assert all("spec.feedback.omit" in one["remedy"] for one in logs)
 
 
 @pytest.mark.parametrize(

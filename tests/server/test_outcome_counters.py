@@ -426,17 +426,23 @@ def test_a_ledger_of_the_second_schema_keeps_its_curves_and_goes_on(tmp_path):
     database = sqlite3.connect(path)
     database.executescript(schema._FROM_1 + schema._SINCE_2 + "PRAGMA user_version = 2;")
     database.execute("INSERT INTO score VALUES (1, 0, 1, 49, 3)")
+    database.execute(
+        "INSERT INTO label (issued_ms, nonce, row, revision, predicted, given, chosen, state)"
+        " VALUES (?, 9, 0, 1, 0, 1, 1, 1)",
+        (BORN - 2,),
+    )
     database.commit()
     database.close()
 
     desk = Desk(path)
+    assert desk.quality()["window"]["confusion"]["dog"]["cat"] == 1
     desk.post(an_item(issued_ms=BORN, nonce=5, label="cat", probabilities=SURE_CAT))
     desk.wait()
 
     assert desk.quality()["buckets"]["cat"]["1"][49] == 4
     assert desk.quality()["bucketsRows"]["cat"]["1"][49] == 1
     assert desk.quality()["cohorts"]["cat"]["tp"]["1h"] == 1
-    assert desk.quality()["window"]["labels"] == 2
+    assert desk.quality()["window"]["labels"] == 3
     desk.ledger.close()
 
 

@@ -101,7 +101,7 @@ class Exposition:
             revision=counts.revision,
             series=series,
             budget=SERIES_BUDGET,
-            remedy="scrape less often, or leave out what nobody reads: omit in collector.json",
+            remedy="leave out what nobody reads: spec.feedback.omit, which is omit in collector.json",
             omit=remedy,
         )
 

@@ -75,6 +75,9 @@ CREATE TABLE pair (
 """
 _SINCE_3: Final = """
 ALTER TABLE ledger ADD COLUMN matured_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE ledger SET matured_ms = coalesce(
+    (SELECT min(issued_ms) FROM label WHERE state = 0), (SELECT max(issued_ms) FROM label), 0
+);
 ALTER TABLE label ADD COLUMN cohort INTEGER;
 ALTER TABLE label ADD COLUMN counted_as INTEGER;
 ALTER TABLE score ADD COLUMN all_rows INTEGER NOT NULL DEFAULT 0;
