@@ -242,7 +242,8 @@ def test_closing_feedback_restarts_pods_and_begins_no_rollout():
 
 
 def test_pods_that_wait_for_the_secret_are_told_of_while_others_serve():
-    world = a_world_with_v1_stable("aws", "gcp")
+    closed = a_deployment().with_waves(first=["aws"], rest=None).with_feedback(credentials={"secretName": "who"})
+    world = a_world_with_v1_stable("aws", "gcp", deployment=closed)
     said = "PILOTAGE_FEEDBACK_CREDENTIALS_DIR: /pilotage/feedback-credentials: 0 tokens; give 1 to 20"
     ended = {"terminated": {"exitCode": 2, "message": said}}
     container = {"name": "server", "ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
@@ -259,5 +260,5 @@ def test_pods_that_wait_for_the_secret_are_told_of_while_others_serve():
     progressing = find(decision.status.conditions, "Progressing")
     assert progressing is not None
     assert (progressing.status, progressing.reason) == ("False", "MemberSecretMissing")
-    assert progressing.message == f"aws: {world.name_of('v1')}: {said}"
+    assert progressing.message == f"aws: {world.name_of('v1')}: {said}; the Secret is models/who"
     assert [event.reason for event in decision.events] == ["MemberSecretMissing"]

@@ -23,6 +23,8 @@ PEER_TOKENS_PATH = "/pilotage/feedback-peer-tokens"
 PEERS_FILE = "peers.json"
 MOST_PEERS = 100
 """What the server reads; with it the ConfigMap stays below the API server's limit."""
+CREDENTIALS = "PILOTAGE_FEEDBACK_CREDENTIALS_DIR"
+"""What a server names as it ends because the Secret of credentials is missing or cannot be used."""
 _LINES = "PILOTAGE_FEEDBACK_CREDENTIALS"
 
 Entry = dict[str, Any]
@@ -69,7 +71,7 @@ def _credentials(feedback: Feedback) -> Addition:
     if feedback.credentials is None:
         return Addition()
     return Addition(
-        env=(_variable("PILOTAGE_FEEDBACK_CREDENTIALS_DIR", CREDENTIALS_PATH),),
+        env=(_variable(CREDENTIALS, CREDENTIALS_PATH),),
         mounts=(_mount("feedback-credentials", CREDENTIALS_PATH),),
         volumes=(_secret("feedback-credentials", feedback.credentials.secret_name),),
         replaces=frozenset({_LINES}),  # the server takes one or the other

@@ -13,6 +13,7 @@ from typing import Any
 from pilotage.api import names
 from pilotage.api.reasons import Reason
 from pilotage.api.types import GatewayRef
+from pilotage.plan.feedback import CREDENTIALS
 from pilotage.plan.observed import ClusterView, Manifest
 
 BOTH = "*"
@@ -22,8 +23,6 @@ _MESSAGE_LIMIT = 300
 _REFUSAL = "the gateway says"
 _PULL_FAILURES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _CONFIG_FAILURES = ("CreateContainerConfigError", "CreateContainerError")
-_CREDENTIALS_FOLDER = "PILOTAGE_FEEDBACK_CREDENTIALS_DIR"
-"""What a server names as it ends, when the Secret is missing or cannot be used: the volume is optional."""
 _CRASHES = ("CrashLoopBackOff", "RunContainerError", "Error")
 
 
@@ -192,7 +191,7 @@ def _container_problem(container: Mapping[str, Any]) -> tuple[Reason, str] | Non
 
 def _last_words(message: str, code: object) -> tuple[Reason, str]:
     last = message.splitlines()[-1] if message else f"the server ended with exit code {code}"
-    if _CREDENTIALS_FOLDER in last:
+    if CREDENTIALS in last:
         return Reason.MEMBER_SECRET_MISSING, last
     refused = "bundle" in last.lower()
     return (Reason.BUNDLE_REFUSED if refused else Reason.PODS_FAILING), last

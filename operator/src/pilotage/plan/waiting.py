@@ -13,6 +13,7 @@ from pilotage.api.types import RolloutRecord, TrafficMode, WaveRecord
 from pilotage.plan.bake import not_baked
 from pilotage.plan.baselines import begin
 from pilotage.plan.deadlines import lacks_progress
+from pilotage.plan.feedback import CREDENTIALS
 from pilotage.plan.progress import baseline_for, held_back, ready_to_start
 from pilotage.plan.scene import Draft, Obstacle, Scene
 from pilotage.plan.waves import current_wave, is_full, members, next_wave, obstacle_in, settled_on
@@ -116,9 +117,15 @@ def missing_secret(scene: Scene, clusters: Iterable[str], revision: str | None) 
 
 def pods_problem(scene: Scene, cluster: str, revision: str | None) -> Obstacle | None:
     """What pods of a revision complain of in a cluster that can be seen."""
+    who = scene.spec.feedback.credentials
     for pods in scene.sights[cluster].problems:
         if pods.revision == revision:
-            return Obstacle(reason=pods.reason, message=f"{cluster}: {pods.revision}: {pods.message}")
+            named = (
+                f"; the Secret is {scene.metadata.namespace}/{who.secret_name}"
+                if who and CREDENTIALS in pods.message
+                else ""
+            )
+            return Obstacle(reason=pods.reason, message=f"{cluster}: {pods.revision}: {pods.message}{named}")
     return None
 
 
