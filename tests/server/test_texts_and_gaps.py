@@ -220,7 +220,11 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str, str]] = {
         "inputs[3] 'grade': value 0: is missing, but 'grade' had no gaps in training; send one of '1', '10', '2'",
     ),
     "an empty text": (a_table(grade={"data": [""]}), "missing", "'grade': value 0: is missing"),
-    "a text for a number": (a_table(debt={"datatype": "BYTES", "data": ["20"]}), "dtype", "datatype 'BYTES'"),
+    "a text for a number": (
+        a_table(debt={"datatype": "BYTES", "data": ["20"]}),
+        "dtype",
+        "'debt' is a number; send FP64",
+    ),
     "a list for a text": (a_table(job={"data": [{}]}), "dtype", "value 0: is neither a text, a number nor null"),
     "two texts for a row": (a_table(job={"data": ["nurse", "nurse"]}), "shape", "[1, 1] but data has 2 values"),
     "infinity": (a_table(income={"data": [1e999]}), "body", "body: is not JSON"),
@@ -272,6 +276,16 @@ def test_texts_in_bytes_must_end_where_they_say_and_be_utf8() -> None:
     assert "text 0 ends behind its 2 bytes" in refusal(b"\x05\0")
     assert "a text is not UTF-8" in refusal(b"\x01\0\0\0\xff")
     assert "shape [1, 1] but data has 2 values" in refusal(packed(["nurse", "nurse"]))
+
+
+@pytest.mark.parametrize("kind", ["FP64", "FP16", "INT64", "UINT8", "BOOL"])
+def test_null_is_a_gap_in_every_datatype_of_numbers(kind: str) -> None:
+    known: int | bool = True if kind == "BOOL" else 1
+    columns = as_columns([(1.0, 20.0, "nurse", "10"), (None, 20.0, "nurse", "10")])
+
+    rows = infer_rows({**columns[0], "datatype": kind, "data": [known, None]}, *columns[1:])
+
+    assert np.array_equal(rows[:, 0], [1.0, np.nan], equal_nan=True)
 
 
 def test_many_categories_are_not_all_told() -> None:

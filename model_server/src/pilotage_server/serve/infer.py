@@ -185,6 +185,9 @@ def _column(tensor: Tensor, column: Column) -> NDArray[np.float64]:
         return f"{tensor.label}: value {row}"
 
     if not column.has_categories:
+        if tensor.datatype == TEXTS:
+            text = f"{tensor.label}: datatype 'BYTES', but {column.name!r} is a number; send FP64"
+            raise Rejected(Reason.DTYPE, text)
         values = tensor.values(gaps=True)
         column.check_gaps(values, place)
         return values
