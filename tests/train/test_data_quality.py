@@ -45,6 +45,18 @@ PLANTED: dict[str, tuple[str, Any, str]] = {
         lambda _: [f"2025-0{i % 9 + 1}-1{i % 3}" for i in range(ROWS)],
         "fails: target-time 'closed': holds dates",
     ),
+    "a category of few values": (
+        "desk",
+        lambda path: [
+            f"{'collections' if label == 'yes' else 'sales'} {i % 3}" for i, label in enumerate(labels_of(path))
+        ],
+        "fails: leakage 'desk'",
+    ),
+    "dates nobody can order": (
+        "closed",
+        lambda _: [f"{i % 12 + 1:02}/0{i % 9 + 1}/2025" for i in range(ROWS)],
+        "fails: target-time 'closed': holds dates",
+    ),
     "an identifier": ("customer", lambda _: list(range(1000, 1000 + ROWS)), "fails: id-like 'customer'"),
     "missing only where the label is yes": (
         "reason",

@@ -79,6 +79,7 @@ def test_a_dask_cluster_chooses_and_writes_the_same_model(tmp_path: Path) -> Non
     [
         (["--backend", "spark"], "--backend spark: unknown; one of local, processes, dask, ray"),
         (["--backend", "dask"], "--backend dask: needs --scheduler"),
+        (["--backend", "processes", "--chunk-rows", "9"], "--chunk-rows: a file in pieces is learned in this process"),
         (["--backend", "ray"], "--backend ray: needs ray; install pilotage-server[train,ray]"),
     ],
 )

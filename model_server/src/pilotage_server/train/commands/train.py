@@ -44,6 +44,8 @@ def train_command(
     progress = Told(sys.stderr)
     with refusals(), closing(progress):
         parsed = read_config(config)
+        if chunk_rows and backend != "local":
+            fail("--chunk-rows: a file in pieces is learned in this process; leave out --backend", Exit.USAGE)
         try:
             key = read_signing_key(signing_key) if signing_key else None
         except (ConfigError, ValueError) as error:

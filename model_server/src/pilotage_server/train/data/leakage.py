@@ -2,8 +2,8 @@
 
 A column's power is the mean one-vs-rest AUC of class shares per bin of its values, learned on one half of the
 rows and judged on the other, both ways: it sees any shape, also a missing value that gives the label away, and a
-column of unique values cannot look good by memory. The plain
-AUC of the values counts if it is larger. Knows neither limits nor remedies.
+column of unique values cannot look good by memory. The plain AUC of the values counts if it is larger. Knows neither
+limits nor remedies.
 """
 
 from __future__ import annotations
