@@ -73,15 +73,19 @@ def _min_max(graph: Graph, rows: Value, step: MinMaxScaler) -> Value:
 
 
 def _one_hot(graph: Graph, rows: Value, step: OneHotEncoder) -> Value:
-    tables, unknown = [], []
-    for categories, rare in zip(step.categories_, _rare(step), strict=True):
-        is_rare = np.isin(categories, rare)
-        frequent = np.eye(len(categories))[:, ~is_rare]
-        together = is_rare.astype(np.float64)[:, None] if len(rare) else np.zeros((len(categories), 0))
-        tables.append(np.hstack([frequent, together]))
-        # A category never seen counts as a rare one where there are such, and as none otherwise.
-        unknown.append(np.r_[np.zeros(frequent.shape[1]), np.ones(together.shape[1])])
-    return _look_up(graph, rows, step.categories_, tables, unknown)
+    """One column per frequent category; rare ones and those never seen share one where training had rare ones."""
+    rare = _rare(step)
+    frequent = [each[~np.isin(each, few)] for each, few in zip(step.categories_, rare, strict=True)]
+    hits, owners = _hits(graph, rows, frequent)
+    shared = [column for column, few in enumerate(rare) if len(few)]
+    if not shared:
+        return hits
+    others = graph.add("Sub", 1.0, graph.add("MatMul", hits, owners[:, shared]))
+    order: list[int] = []
+    for column in range(len(rare)):
+        order += np.flatnonzero(owners[:, column]).tolist()
+        order += [len(owners) + shared.index(column)] if column in shared else []
+    return graph.columns(graph.side_by_side(hits, others), np.array(order))
 
 
 def _rare(step: OneHotEncoder) -> Sequence[NDArray[Any]]:
@@ -92,30 +96,24 @@ def _rare(step: OneHotEncoder) -> Sequence[NDArray[Any]]:
 
 
 def _by_target(graph: Graph, rows: Value, step: TargetEncoder) -> Value:
+    """The mean of the category, or of all rows where training had no such category. Products with 0 and 1 are exact."""
     columns = len(step.categories_)
     each = len(step.encodings_) // columns
-    tables = [np.column_stack(step.encodings_[i * each : (i + 1) * each]) for i in range(columns)]
-    return _look_up(graph, rows, step.categories_, tables, [np.atleast_1d(step.target_mean_)] * columns)
+    means = [np.column_stack(step.encodings_[i * each : (i + 1) * each]) for i in range(columns)]
+    hits, owners = _hits(graph, rows, step.categories_)
+    known = graph.add("MatMul", hits, _block_diagonal(means))
+    nowhere = graph.add("Sub", 1.0, graph.add("MatMul", hits, owners))
+    overall = _block_diagonal([np.atleast_2d(step.target_mean_)] * columns)
+    return graph.add("Add", known, graph.add("MatMul", nowhere, overall))
 
 
-def _look_up(
-    graph: Graph, rows: Value, categories: Sequence[Matrix], tables: Sequence[Matrix], unknown: Sequence[Matrix]
-) -> Value:
-    """Replace column i by the row of `tables[i]` of its category, or by `unknown[i]` where it is none of them.
-
-    A product with zeros and a single one is exact.
-    """
+def _hits(graph: Graph, rows: Value, categories: Sequence[Matrix]) -> tuple[Value, Matrix]:
+    """1 where a row has a category, else 0, [n, C] over all columns; and which column each stands for, [C, columns]."""
     if any(np.isnan(one).any() for one in categories):
         raise NoOnnx("a missing value as a category of its own has no exact ONNX form here")
     repeated = np.repeat(np.arange(len(categories)), [len(one) for one in categories])
     same = graph.add("Equal", graph.columns(rows, repeated), np.concatenate(categories).astype(np.float64))
-    hits = graph.cast(same, np.float64)
-    known = graph.add("MatMul", hits, _block_diagonal(tables))
-    if not np.any(np.concatenate(unknown)):
-        return known
-    owners = (repeated[:, None] == np.arange(len(categories))).astype(np.float64)
-    nowhere = graph.add("Sub", 1.0, graph.add("MatMul", hits, owners))
-    return graph.add("Add", known, graph.add("MatMul", nowhere, _block_diagonal([one[None] for one in unknown])))
+    return graph.cast(same, np.float64), (repeated[:, None] == np.arange(len(categories))).astype(np.float64)
 
 
 def _block_diagonal(blocks: Sequence[Matrix]) -> Matrix:
