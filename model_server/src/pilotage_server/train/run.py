@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pilotage_server.train.config import Config, ConfigError
 from pilotage_server.train.data import Table, load
 from pilotage_server.train.data.quality import QualityReport, check, check_allowed, lines
 from pilotage_server.train.data.sealed import Sealed
-from pilotage_server.train.data.split import Split, split
+from pilotage_server.train.data.split import Part, Split, split
 from pilotage_server.train.deploy.bundle import Model, build_manifest
 from pilotage_server.train.deploy.export import Export, export
 from pilotage_server.train.deploy.parity import parity_rows
@@ -122,17 +123,10 @@ def finish(
     """From a fitted model to everything on disk; the test rows are opened here, after every choice."""
     pipeline = serving_form(selected.fitted)
     test = sealed.open()
-    categorical = [i for i, column in enumerate(table.columns) if column.is_categorical]
-    held_out = np.vstack([test.rows, parts.holdback.rows])
-    rows = parity_rows(parts.train.rows, held_out, config.split.seed, categorical)
-    exported = export(pipeline, rows, decision=selected.decision, wanted=config.backend)
+    exported = _export(config, table, parts, test, selected, pipeline)
     outcome = assess(config, table, parts, test, selected, pipeline, exported)
     document = _document(config, table, parts, selected, exported, outcome, quality)
-    broken = [verdict for verdict in outcome.fairness["limits"] if not verdict["passed"]]
-    if broken:
-        write_refusal(out, {**document, "reason": "fairness"})
-        write_text(out, REPORT_FILE, render_report(document))
-        raise FairnessFailed(broken)
+    _refuse_unfair(outcome, document, out)
     pages = {CARD_FILE: render_card(document), REPORT_FILE: render_report(document)}
     sbom = bill_of_materials(config.name, config.version, (*ROOTS, *extras_of(config)))
     files = exported.files | {name: page.encode() for name, page in pages.items()} | {SBOM_FILE: sbom}
@@ -157,6 +151,23 @@ def finish(
     return Result(reference=written.reference, document=document)
 
 
+def _export(config: Config, table: Table, parts: Split, test: Part, selected: Selected, pipeline: Pipeline) -> Export:
+    """Choose the backend on rows that taught nothing."""
+    categorical = [i for i, column in enumerate(table.columns) if column.is_categorical]
+    held_out = np.vstack([test.rows, parts.holdback.rows])
+    rows = parity_rows(parts.train.rows, held_out, config.split.seed, categorical)
+    return export(pipeline, rows, decision=selected.decision, wanted=config.backend)
+
+
+def _refuse_unfair(outcome: Outcome, document: Mapping[str, Any], out: Path) -> None:
+    """Raise `FairnessFailed` for broken limits, and leave a report that shows them."""
+    broken = [verdict for verdict in outcome.fairness["limits"] if not verdict["passed"]]
+    if broken:
+        write_refusal(out, {**document, "reason": "fairness"})
+        write_text(out, REPORT_FILE, render_report(document))
+        raise FairnessFailed(broken)
+
+
 def _document(
     config: Config,
     table: Table,
@@ -176,16 +187,7 @@ def _document(
         "parity": [asdict(attempt) for attempt in exported.attempts],
         "classes": list(table.classes),
         "features": list(table.features),
-        "data": {
-            "name": table.name,
-            "fingerprint": table.fingerprint(),
-            "split": config.split.by,
-            "groups": None if table.groups is None else len(np.unique(table.groups)),
-            "classRows": np.bincount(table.labels, minlength=len(table.classes)).tolist(),
-            "alterations": outcome.alterations,
-            "about": dict(config.data.about),
-            "personal": [f.column for f in quality.findings if f.check == "personal"],
-        },
+        "data": _data(config, table, outcome, quality),
         "rows": {"training": len(parts.train), "test": len(parts.test), "held back": len(parts.holdback)},
         "decision": outcome.decision,
         "costs": {actual: dict(row) for actual, row in config.costs.items()},
@@ -198,6 +200,20 @@ def _document(
         **selected.document,
         "holdback": tell_holdback(table, exported, selected.decision, parts.holdback),
         "warnings": [*selected.notes, *_personal(quality), *outcome.warnings],
+    }
+
+
+def _data(config: Config, table: Table, outcome: Outcome, quality: QualityReport) -> dict[str, Any]:
+    """What the rows were and what was done to them."""
+    return {
+        "name": table.name,
+        "fingerprint": table.fingerprint(),
+        "split": config.split.by,
+        "groups": None if table.groups is None else len(np.unique(table.groups)),
+        "classRows": np.bincount(table.labels, minlength=len(table.classes)).tolist(),
+        "alterations": outcome.alterations,
+        "about": dict(config.data.about),
+        "personal": [f.column for f in quality.findings if f.check == "personal"],
     }
 
 
