@@ -9,7 +9,6 @@ import sqlite3
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -21,6 +20,7 @@ from pilotage_server.feedback.collector.work import (
     Announced,
     Conflict,
     Delivered,
+    Moment,
     Noted,
     Outcome,
     UnknownSender,
@@ -41,20 +41,6 @@ class _State(IntEnum):
     PENDING = 0
     COUNTED = 1
     LATE = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """The instant of one transaction: everything in it is judged by the same clock, delay and exports."""
-
-    now_ms: int
-    delay_ms: int
-    keeps_scores: bool
-
-    @property
-    def cutoff_ms(self) -> int:
-        """Predictions issued by then have matured."""
-        return self.now_ms - self.delay_ms
 
 
 class Intake:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from pilotage_server.feedback.collector.intake import Intake, Moment
+from pilotage_server.feedback.collector.intake import Intake
 from pilotage_server.feedback.collector.maturing import mature
 from pilotage_server.feedback.collector.memory import (
     Revision,
@@ -31,7 +31,7 @@ from pilotage_server.feedback.collector.memory import (
 from pilotage_server.feedback.collector.schema import FORGET, open_database, reclaim
 from pilotage_server.feedback.collector.snapshot import RevisionCounts, Snapshot
 from pilotage_server.feedback.collector.window import WINDOW_LABELS
-from pilotage_server.feedback.collector.work import Outcome, Work
+from pilotage_server.feedback.collector.work import Moment, Outcome, Work
 from pilotage_server.feedback.results import OTHER_REVISION, Result
 
 MAX_AGE_MS: Final = 30 * 24 * 3_600_000

@@ -1,9 +1,23 @@
-"""What the ledger is asked to do, and what it answers: two closed unions."""
+"""What the ledger is asked to do, when, and what it answers: two closed unions and an instant."""
 
 from dataclasses import dataclass
 
 from pilotage_server.feedback.messages import Announcement, Decisions, Delivery
 from pilotage_server.feedback.results import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The instant of one transaction: everything in it is judged by the same clock, delay and exports."""
+
+    now_ms: int
+    delay_ms: int
+    keeps_scores: bool
+
+    @property
+    def cutoff_ms(self) -> int:
+        """Predictions issued by then have matured."""
+        return self.now_ms - self.delay_ms
 
 
 @dataclass(frozen=True, slots=True)
