@@ -14,6 +14,8 @@ from pilotage_server.serve.body import Body
 from pilotage_server.serve.errors import Rejected
 from pilotage_server.serve.infer import Signature, read_infer
 
+SIGNALLING = bytes.fromhex("0100a07f")
+"""An FP32 of which NumPy warns when it is cast."""
 SIGNATURE = Signature(features=("a", "b", "c"), max_rows=8)
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=3)
 json_values = st.recursive(
@@ -68,3 +70,12 @@ def test_matrix_and_named_features_are_the_same_rows(rows: list[tuple[float, ...
     columns = read_infer(Body(json=json.dumps({"inputs": named}).encode()), SIGNATURE)
 
     assert plain.rows.tolist() == columns.rows.tolist() == [list(row) for row in rows]
+
+
+def test_a_signalling_nan_is_refused_like_any_other() -> None:
+    tensor = {"name": "input", "datatype": "FP32", "shape": [1, 3], "parameters": {"binary_data_size": 12}}
+
+    with pytest.raises(Rejected, match=r"value 1 is not finite as FP32"):
+        read_infer(
+            Body(json=json.dumps({"inputs": [tensor]}).encode(), tail=bytes(4) + SIGNALLING + bytes(4)), SIGNATURE
+        )

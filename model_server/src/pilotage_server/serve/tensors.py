@@ -150,7 +150,8 @@ class Tensor:
         found = np.frombuffer(self.data, dtype=wire)
         if self.datatype == "BOOL" and (found > 1).any():
             raise Rejected(Reason.RANGE, f"{self.label}: a BOOL is neither 0 nor 1")
-        return found.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # NumPy warns of signalling NaNs: NaN is asked for elsewhere
+            return found.astype(np.float64)
 
     def _listed(self, gaps: bool) -> NDArray[np.float64]:
         if not isinstance(self.data, list):
