@@ -22,7 +22,20 @@ import yaml
 
 from benchmarks.environments import ROOT, packages
 
-TARGETS: Final = ("infer", "http", "feedback", "token", "manifest", "layout", "layer", "signature", "onnx", "messages")
+TARGETS: Final = (
+    "infer",
+    "table",
+    "rpc",
+    "http",
+    "feedback",
+    "token",
+    "manifest",
+    "layout",
+    "layer",
+    "signature",
+    "onnx",
+    "messages",
+)
 _FIGURES: Final = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
 _COVERED: Final = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")
 
@@ -66,7 +79,7 @@ def _fuzz(name: str, bundle: Path, arguments: argparse.Namespace) -> bool:
 
 
 def _bundle(folder: Path) -> Path:
-    """A signed bundle of iris, and its keys and layout beside it."""
+    """The run of a signed bundle of iris; beside it the keys, and the run of a table with texts and gaps."""
     config = {"name": "iris", "data": {"dataset": "iris"}, "split": {"seed": 7, "test": 0.3}}
     (folder / "iris.yaml").write_text(yaml.safe_dump({**config, "model": {"estimator": "logistic-regression"}}))
     trainer = str(Path(sys.executable).with_name("pilotage-model"))
@@ -74,6 +87,16 @@ def _bundle(folder: Path) -> Path:
     train = [trainer, "train", str(folder / "iris.yaml"), "--out", str(folder / "run")]
     key = ["--signing-key", str(folder / "keys" / "bundle.key")]
     subprocess.run([*train, *key], check=True, capture_output=True)
+    rows = ["colour,size,ripe,kind"]
+    for i in range(120):
+        colour, ripe = ("deep", "pale", "green")[i % 5 % 3], "true" if i % 2 else "false"
+        rows.append(f"{colour},{i / 10 if i % 4 else ''},{ripe},{'fig' if i % 3 else 'plum'}")
+    (folder / "table.csv").write_text("\n".join(rows))
+    data = {"csv": {"path": "table.csv", "target": "kind"}, "quality": {"duplicates": 1.0, "labelConflicts": 1.0}}
+    table = {"name": "table", "data": data}
+    (folder / "table.yaml").write_text(yaml.safe_dump({**table, "model": {"estimator": "logistic-regression"}}))
+    train = [trainer, "train", str(folder / "table.yaml"), "--out", str(folder / "table")]
+    subprocess.run(train, check=True, capture_output=True)
     return folder / "run"
 
 

@@ -8,11 +8,13 @@ from typing import Final
 
 from benchmarks.fuzz.bundles import layer, layout, manifest, onnx, signature
 from benchmarks.fuzz.labels import feedback, messages, token
-from benchmarks.fuzz.serving import http, infer
+from benchmarks.fuzz.serving import http, infer, rpc, table
 from benchmarks.fuzz.target import Target
 
 TARGETS: Final[Mapping[str, Callable[[Path], Target]]] = {
     "infer": infer,
+    "table": table,
+    "rpc": rpc,
     "http": http,
     "feedback": feedback,
     "token": token,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 
 import atheris
@@ -18,6 +19,7 @@ def main() -> None:
     name, run, corpus, *flags = sys.argv[1:]
     logging.disable(logging.WARNING)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    warnings.simplefilter("error")  # nothing a client sends may make a library complain on stderr
     with atheris.instrument_imports(include=["pilotage_server"]):
         from benchmarks.fuzz.targets import TARGETS
     target = TARGETS[name](Path(run))
