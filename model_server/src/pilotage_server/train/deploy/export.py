@@ -85,13 +85,13 @@ def judge(
 ) -> tuple[Attempt, Predictor | None]:
     """The parity gate for one ONNX model: what it found, and the model loaded if it passed."""
     width, classes = rows.shape[1], len(pipeline.classes_)
-    judged = np.vstack([rows, split_rows(pipeline, rows)])
     try:
+        judged = np.vstack([rows, split_rows(pipeline, rows)])
         predictor = OnnxPredictor(content, name=ONNX_FILE, width=width, classes=classes, threads=1)
         difference, changed = compare(pipeline, predictor, judged, decision)
     except Refused as refused:
         return _failed(refused.problem), None
-    except Exception as error:  # a graph can fail with anything while it runs; the reason is reported
+    except Exception as error:  # a wrong graph fails with anything; the reason is reported
         return _failed(f"{type(error).__name__}: {_first_line(error)}"), None
     passed = difference <= TOLERANCE and changed == 0
     attempt = Attempt(
