@@ -263,6 +263,18 @@ def test_what_is_neither_known_nor_an_allowed_gap_is_refused_with_its_place(name
     assert text in str(refused.value)
 
 
+@pytest.mark.parametrize("nan", ["0100807f", "0000c07f", "ffffffff"], ids=["signalling", "quiet", "negative"])
+def test_every_nan_is_a_gap(nan: str) -> None:
+    income, *others = as_columns([(1.0, 20.0, "nurse", "10")])
+    del income["data"]
+
+    rows = infer_rows(
+        {**income, "datatype": "FP32", "parameters": {"binary_data_size": 4}}, *others, tail=bytes.fromhex(nan)
+    )
+
+    assert np.isnan(rows[0, 0])
+
+
 def test_texts_in_bytes_must_end_where_they_say_and_be_utf8() -> None:
     def refusal(data: bytes) -> str:
         (tensor,) = (tensor for tensor in a_table() if tensor["name"] == "job")
@@ -315,7 +327,7 @@ def test_a_number_means_the_category_usually_written_so(written: tuple[str, ...]
 def test_numbers_too_large_to_be_told_apart_must_be_sent_as_texts() -> None:
     column = Column.of(Feature(name="iban", low=0.0, high=1.0, categories=("9007199254740993", "9007199254740995")))
 
-    with pytest.raises(Rejected, match="is no category"):
+    with pytest.raises(Rejected, match="is too large for a name sent as a number; send its text"):
         column.read([9007199254740993], str)
     assert column.read(["9007199254740993"], str).tolist() == [0.0]
 

@@ -2,8 +2,8 @@
 
 By name (a tensor of its own, an object of the older protocol) a value is a word of the data: in a column of categories
 a number means the category written like it ("8"), and true the one written "true". By place (in a row of mixed cells) a
-number is what the model's own rows hold, a category's code, and a text in a column of numbers is read as training read
-it. Pure; every complaint is a `Rejected` that says where, what, and what would do.
+number is what the model's own rows hold, a category's code, and a text in a column of numbers is read as a number.
+Pure; every complaint is a `Rejected` that says where, what, and what would do.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Column:
 
     def check_codes(self, values: NDArray[np.float64], place: Place) -> None:
         """Raise `Rejected` unless all values [n], NaN apart, are codes of categories."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"):  # some NaN complain of being looked at
             wrong = (values < 0) | (values >= len(self.codes)) | (values != np.floor(values))
         wrong &= ~np.isnan(values)
         if wrong.any():
@@ -110,6 +110,9 @@ class Column:
             if not 0 <= cell < len(self.codes) or cell != int(cell):
                 raise self._no_code(cell, i, place)
             return float(cell)
+        if not isinstance(cell, str) and abs(cell) >= _EXACT:
+            text = f"{place(i)}: {cell:.17g} is too large for a name sent as a number; send its text"
+            raise Rejected(Reason.CATEGORY, text)
         code = self.codes.get(cell.strip()) if isinstance(cell, str) else self._named_by(cell)
         if code is None and not self.takes_unknown:
             raise self._unknown(f"{cell:.17g}" if isinstance(cell, float) else str(cell), i, place)
@@ -121,18 +124,17 @@ class Column:
             spelled = [code for text, code in self.codes.items() if text.lower() == str(value).lower()]
             if len(spelled) == 1:
                 return spelled[0]
-        return self.by_number.get(float(value)) if abs(value) < _EXACT else None
+        return self.by_number.get(float(value))
 
     def _number(self, cell: Any, i: int, place: Place, by_place: bool) -> float:
         """A cell of a column of numbers."""
         if isinstance(cell, str) and not by_place:
             raise Rejected(Reason.DTYPE, f"{place(i)}: is a text, but {self.name!r} is a number; send numbers")
         try:
-            value = float(cell)
+            # Python groups digits with "_"; training takes that for a word.
+            value = float(cell.replace("_", "?") if isinstance(cell, str) else cell)
         except ValueError as error:
             raise Rejected(Reason.DTYPE, f"{place(i)}: {cell[:64]!r} is no number; {self.name!r} is one") from error
-        except OverflowError:
-            value = math.inf
         if math.isinf(value):
             raise Rejected(Reason.RANGE, f"{place(i)}: is not finite as FP64; send finite numbers")
         return value
@@ -143,10 +145,11 @@ class Column:
 
     def _unknown(self, text: str, i: int, place: Place) -> Rejected:
         # Comparing takes time: of many categories those that begin alike will do.
-        alike = sorted(self.codes, key=lambda known: _alike(known, text), reverse=True)
-        near = get_close_matches(text[:64], alike[:_COMPARED], 1)
+        shown = text[:64]
+        alike = sorted(self.codes, key=lambda known: _alike(known, shown), reverse=True)
+        near = get_close_matches(shown, alike[:_COMPARED], 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        message = f"{place(i)}: {text[:64]!r} is no category of {self.name!r}; {hint}send {self._allowed()}"
+        message = f"{place(i)}: {shown!r} is no category of {self.name!r}; {hint}send {self._allowed()}"
         return Rejected(Reason.CATEGORY, message)
 
     def _no_code(self, value: float, i: int, place: Place) -> Rejected:
