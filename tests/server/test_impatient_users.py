@@ -37,6 +37,7 @@ def run(iris: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("verify RUN", 1, "is the folder of a training run; name its bundle/ or its oci/"),
         ("verify HERE/oci.tar", 1, "is a file; name the folder, or the OCI layout, that it was packed from"),
+        ("verify RUN/oci --keys HERE/labels.csv", 1, "is a file; name the folder that holds your signers' *.pub files"),
         ("inspect r.example.com/iris:1", 1, "is not here; a bundle in a registry comes with pilotage-model pull"),
         ("push RUN/bundle localhost:1/iris:1", 1, "is no OCI layout; name the oci/ folder"),
         ("push HERE/nothing localhost:1/iris:1", 1, "is no OCI layout; name the oci/ folder"),

@@ -54,6 +54,8 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 def read_trusted_keys(folder: Path) -> TrustedKeys:
     """Read every `*.pub` (PEM) of a folder; raises `Refused` if there is none or one is no ed25519 key."""
+    if folder.is_file():
+        raise Refused(str(folder), "is a file", "name the folder that holds your signers' *.pub files")
     files = sorted(path for path in folder.glob("*.pub") if path.is_file()) if folder.is_dir() else []
     if not files:
         raise Refused(
