@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from pilotage_server.bundle import load, open_source, read_trusted_keys
+from pilotage_server.train.cli import app
 from pilotage_server.train.config import ConfigError, Data, Relabel, SplitShares, Subsample, read_config
 from pilotage_server.train.data import Table
 from pilotage_server.train.data import load as load_table
@@ -47,19 +49,22 @@ def test_other_processes_folders_and_numbers_of_jobs_write_equal_bytes(tmp_path:
         features={"select": ["none", "k-best"], "score": "mutual-information"},
     )
     del config["model"]
-    runs: list[subprocess.CompletedProcess[str]] = []
-    for name, backend in (("here", "local"), ("moved", "processes")):
+    for name in ("here", "moved"):
         (tmp_path / name).mkdir()
         a_credit_file(tmp_path / name / "credit.csv")
         (tmp_path / name / "credit.yaml").write_text(yaml.safe_dump(config))
-        arguments = ["--signing-key", str(keys.private), "--backend", backend, "--jobs", "2"]
-        seed = str(len(runs) + 1)
-        runs.append(train_in_a_process(tmp_path / name / "credit.yaml", tmp_path / name / "run", seed, *arguments))
+    key = ["--signing-key", str(keys.private)]
+    here, there = tmp_path / "here" / "run", tmp_path / "moved" / "run"
 
-    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
-    assert runs[0].stdout == runs[1].stdout
-    assert runs[0].stdout.startswith("pilotage.dev/models/credit@sha256:")
-    assert files_of(tmp_path / "here" / "run") == files_of(tmp_path / "moved" / "run")
+    run = CliRunner().invoke(app, ["train", str(tmp_path / "here" / "credit.yaml"), "--out", str(here), *key])
+    moved = train_in_a_process(
+        tmp_path / "moved" / "credit.yaml", there, "2", *key, "--backend", "processes", "--jobs", "2"
+    )
+
+    assert (run.exit_code, moved.returncode) == (0, 0), run.stderr + moved.stderr
+    assert run.stdout == moved.stdout
+    assert run.stdout.startswith("pilotage.dev/models/credit@sha256:")
+    assert files_of(here) == files_of(there)
 
 
 def test_another_seed_or_key_gives_another_digest(tmp_path: Path, keys: Keys) -> None:
