@@ -41,6 +41,20 @@ def expected_calibration_error(actual: NDArray[np.int64], probabilities: NDArray
     return float(drawn_calibration_error(actual, probabilities, np.ones((1, len(actual))))[0])
 
 
+def honest_calibration_error(probabilities: NDArray[np.float64], draws: int, seed: int) -> float:
+    """What 97.5 % of models stay below whose every probability is exactly right: noise alone, on as many rows.
+
+    Consistency resampling; Bröcker & Smith 2007.
+    """
+    rng = np.random.default_rng(seed)
+    confidence = np.sort(probabilities.max(axis=1))
+    found = np.zeros(draws)
+    for rows in np.array_split(confidence, min(BINS, len(confidence))):
+        right = (rng.random((draws, len(rows))) < rows).sum(axis=1)
+        found += np.abs(rows.sum() - right)
+    return float(np.quantile(found / len(confidence), 0.975))
+
+
 def drawn_calibration_error(
     actual: NDArray[np.int64], probabilities: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:

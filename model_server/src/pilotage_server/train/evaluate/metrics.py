@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotage_server.train.evaluate import counts as of
-from pilotage_server.train.evaluate.calibration import drawn_calibration_error, expected_calibration_error
+from pilotage_server.train.evaluate.calibration import (
+    drawn_calibration_error,
+    expected_calibration_error,
+    honest_calibration_error,
+)
 from pilotage_server.train.evaluate.ranking import aucs, one_vs_one
 from pilotage_server.train.evaluate.resample import area_interval, draw_weights, interval, mirrored_interval, proportion
 
@@ -106,6 +110,7 @@ class _Bag:
     def __init__(self, answers: Answers, seed: int, draws: int) -> None:
         self.is_grouped = answers.groups is not None
         self._answers = answers
+        self._seed = seed
         k = len(answers.classes)
         self.counts = of.confusion(answers.actual, answers.predicted, k)
         self._weights = list(draw_weights(len(answers.actual), draws, seed, answers.groups))
@@ -144,7 +149,10 @@ class _Bag:
         answers = self._answers
         draws = [drawn_calibration_error(answers.actual, answers.probabilities, chunk) for chunk in self._weights]
         value = expected_calibration_error(answers.actual, answers.probabilities)
-        return mirrored_interval(value, np.concatenate(draws))
+        found = mirrored_interval(value, np.concatenate(draws))
+        if value <= honest_calibration_error(answers.probabilities, len(self.drawn), self._seed):
+            found["low"] = 0.0  # no more than noise would show: it may be none at all
+        return found
 
     def roc_averages(self) -> dict[str, Any]:
         """One-vs-rest macro and weighted; one-vs-one macro."""

@@ -44,7 +44,7 @@ def interval(value: float, draws: Floats) -> dict[str, Any]:
 def mirrored_interval(value: float, draws: Floats) -> dict[str, Any]:
     """A distance ≥ 0 that draws overstate, with its 95 % basic bootstrap interval: what draws add to it is taken off.
 
-    For calibration error: noise in a bin only ever adds to it. Source: Davison & Hinkley 1997, §5.2.1.
+    For calibration error, to which noise only ever adds. Source: Davison & Hinkley 1997, §5.2.1.
     """
     found = interval(value, draws)
     if found["value"] is None:
