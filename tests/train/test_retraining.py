@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from pilotage_server.bundle import AnySigner, load, open_source
 from pilotage_server.bundle.manifest import Feature
+from pilotage_server.feedback.labels import Columns
 from pilotage_server.train.cli import app
 from pilotage_server.train.config import ConfigError, File
 from pilotage_server.train.data import load as load_table
@@ -220,6 +221,27 @@ def test_too_few_later_rows_are_refused(tmp_path: Path, champion: Path) -> None:
 
     assert ended.exit_code == 2
     assert "24 labelled rows are later than all training rows, fewer than 50; collect more labels" in ended.stderr
+
+
+def test_columns_may_have_other_names_and_nothing_in_common_says_why(tmp_path: Path) -> None:
+    (tmp_path / "payload.jsonl").write_text('{"token": "a", "time": 1, "rows": [[1]]}\n')
+    (tmp_path / "labels.csv").write_text("id,outcome\na,round\nb,oval\n")
+    x = (Feature(name="x", low=0, high=1),)
+
+    found = join(
+        tmp_path / "payload.jsonl",
+        tmp_path / "labels.csv",
+        x,
+        ("round", "square"),
+        Columns(token="id", row="row", label="outcome"),
+    )
+
+    assert found.labels.tolist() == [0]
+    (tmp_path / "labels.csv").write_text("token,label\nc,round\n")
+    with pytest.raises(
+        ConfigError, match=r"\(1 unlabelled, 1 unlogged\); the log and the labels must be of this champion"
+    ):
+        join(tmp_path / "payload.jsonl", tmp_path / "labels.csv", x, ("round", "square"))
 
 
 def test_a_line_that_is_no_payload_is_named(tmp_path: Path) -> None:

@@ -46,10 +46,13 @@ def keygen_command(
         if path.exists():
             fail(f"{path} exists; choose another --name, or remove it")
     private, public = new_key_pair()
-    out.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(private_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(private)
-    public_file.write_bytes(public)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(private_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(private)
+        public_file.write_bytes(public)
+    except OSError as error:
+        fail(f"--out {out}: cannot be written ({error.strerror}); choose another folder")
     print(private_file)
     print(public_file)
 

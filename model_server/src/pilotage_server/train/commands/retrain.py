@@ -12,6 +12,7 @@ import typer
 from pilotage_server.bundle.commands import push_layout
 from pilotage_server.bundle.registry import Reference
 from pilotage_server.bundle.signature import read_signing_key
+from pilotage_server.feedback.labels import Columns
 from pilotage_server.train.commands.ending import Exit, fail, refusals
 from pilotage_server.train.commands.train import tell
 
@@ -31,6 +32,9 @@ def retrain_command(
     signing_key: Annotated[
         Path | None, typer.Option(help="Private key (ed25519, PEM) to sign the bundle with.")
     ] = None,
+    token_column: Annotated[str, typer.Option(help="Column of the token in the labels.")] = "token",  # noqa: S107
+    row_column: Annotated[str, typer.Option(help="Column of the row; 0 where it is missing.")] = "row",
+    label_column: Annotated[str, typer.Option(help="Column of the label.")] = "label",
     push: Annotated[
         str | None, typer.Option(help="Push a better bundle there: registry.example.com/models/digits:candidate")
     ] = None,
@@ -54,7 +58,14 @@ def retrain_command(
             raise ConfigError(f"--only-if {only_if}: must be drift, quality, or drift,quality")
         key = read_signing_key(signing_key) if signing_key else None
         target = Reference.parse(push) if push else None
-        request = Request(champion=champion, log=from_feedback, labels=labels, later_share=later_share, only_if=wanted)
+        request = Request(
+            champion=champion,
+            log=from_feedback,
+            labels=labels,
+            later_share=later_share,
+            only_if=wanted,
+            columns=Columns(token=token_column, row=row_column, label=label_column),
+        )
         ended = retrain(read_config(config), request, out, key=key)
     match ended:
         case NotNeeded(rows=rows):

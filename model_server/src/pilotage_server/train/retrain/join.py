@@ -22,6 +22,7 @@ from pilotage_server.bundle.manifest import Feature
 from pilotage_server.feedback.labels import Columns, LabelsRefused, read_labels
 from pilotage_server.train.config import ConfigError
 
+COLUMNS = Columns()
 REASONS = ("unlabelled", "unlogged", "unknownLabel", "badLabelLine", "loggedTwice", "wrongWidth", "unknownValue", "gap")
 """Why a row is left out: it has no label, a label has no row, the champion does not know a class or a value, or a value
 is missing in a column that had no gaps in training.
@@ -56,9 +57,11 @@ class Feedback:
         )
 
 
-def join(log: Path, labels: Path, features: Sequence[Feature], classes: Sequence[str]) -> Feedback:
+def join(
+    log: Path, labels: Path, features: Sequence[Feature], classes: Sequence[str], columns: Columns = COLUMNS
+) -> Feedback:
     """Join by token and row; raises `ConfigError` for files that cannot be read or match nowhere."""
-    truth, left_out = _truth(labels, classes)
+    truth, left_out = _truth(labels, classes, columns)
     codes = [{text: float(code) for code, text in enumerate(feature.categories)} for feature in features]
     found: dict[tuple[str, int], tuple[float, list[float], int]] = {}
     for number, (token, at, rows) in enumerate(_payloads(log)):
@@ -78,8 +81,10 @@ def join(log: Path, labels: Path, features: Sequence[Feature], classes: Sequence
                     found[token, i] = (at, [np.nan if value is None else value for value in row], number)
     left_out["unlogged"] = len(truth.keys() - found.keys())
     if not found:
+        told = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
         raise ConfigError(
-            f"--from-feedback {log}: no row has a label in {labels} ({left_out}); check that tokens match"
+            f"--from-feedback {log}: no row can be joined with {labels} ({told or 'both are empty'}); the log and the "
+            "labels must be of this champion, and name the same tokens"
         )
     keys = sorted(found, key=lambda key: (found[key][0], key))
     return Feedback(
@@ -108,12 +113,12 @@ def _problem(row: Sequence[float | None], features: Sequence[Feature]) -> str:
     return "gap" if gaps else ""
 
 
-def _truth(path: Path, classes: Sequence[str]) -> tuple[dict[tuple[str, int], int], dict[str, int]]:
+def _truth(path: Path, classes: Sequence[str], columns: Columns) -> tuple[dict[tuple[str, int], int], dict[str, int]]:
     index = {label: i for i, label in enumerate(classes)}
     truth: dict[tuple[str, int], int] = {}
     left_out = dict.fromkeys(REASONS, 0)
     try:
-        for one in read_labels(path, Columns()):
+        for one in read_labels(path, columns):
             if one.problem:
                 left_out["badLabelLine"] += 1
             elif one.label not in index:

@@ -21,13 +21,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from pilotage_server.bundle import AnySigner, Bundle, Manifest, load, open_source
+from pilotage_server.feedback.labels import Columns
 from pilotage_server.train.config import Config, ConfigError
 from pilotage_server.train.data import Table
 from pilotage_server.train.data import load as load_table
 from pilotage_server.train.deploy.write import clear_folder, write_refusal, write_result
 from pilotage_server.train.evaluate.metrics import Answers
 from pilotage_server.train.evaluate.paired import Improvement, improvement
-from pilotage_server.train.retrain.join import Feedback, join
+from pilotage_server.train.retrain.join import COLUMNS, Feedback, join
 from pilotage_server.train.retrain.trigger import reasons
 from pilotage_server.train.run import Result, train_table
 from pilotage_server.train.search.decision import cost_matrix
@@ -47,6 +48,7 @@ class Request:
     labels: Path
     later_share: float = 0.4
     only_if: Sequence[str] = ()
+    columns: Columns = COLUMNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ def retrain(
         raise ConfigError(f"--out {out}: holds the champion, which must survive; name another folder")
     champion = load(open_source(wanted.champion), trust=AnySigner())
     manifest = champion.manifest
-    feedback = join(wanted.log, wanted.labels, manifest.features, manifest.classes)
+    feedback = join(wanted.log, wanted.labels, manifest.features, manifest.classes, wanted.columns)
     costs = cost_matrix(config.costs, manifest.classes)
     why = reasons(manifest, _answers(champion, feedback, costs), feedback.rows, wanted.only_if)
     if wanted.only_if and not why:
