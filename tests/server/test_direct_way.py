@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import re
+import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -75,23 +76,21 @@ class Way:
         await self.listener.stop(1.0)
         self.inference.close()
 
-    async def say(self, *pieces: bytes) -> bytes:
+    async def say(self, *pieces: bytes, is_all: bool = True) -> bytes:
         """Send pieces on one connection, a turn of the server between them, and give all that comes back."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0.005)
-        writer.write(LAST)
+        if is_all:
+            writer.write_eof()
         found = await asyncio.wait_for(reader.read(), 10)
         writer.close()
         return _TOKEN.sub(b'"feedback_token":""', found)
 
     def counted(self) -> str:
         return _TIMES.sub("", generate_latest(self.metrics.registry).decode())
-
-
-LAST = b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
 
 
 def post(body: Any, *headers: str, path: str = PATH, version: str = "1.1") -> bytes:
@@ -195,6 +194,38 @@ async def test_requests_in_one_piece_are_answered_in_their_order(ways: tuple[Way
     assert heard == expected
     assert re.findall(rb'"id":"(\d+)"', heard) == [str(n).encode() for n in range(40)]
     assert ways[0].direct.taken == 1  # the others waited in uvicorn's queue
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "status"),
+    [(PATH, 10**9, 413), ("/v2/models/wine/infer", 9, 404)],
+    ids=["too large", "elsewhere"],
+)
+async def test_nobody_is_asked_for_a_body_that_would_be_refused(
+    path: str, length: int, status: int, ways: tuple[Way, Way]
+) -> None:
+    lines = [f"POST {path} HTTP/1.1", "host: a", f"content-length: {length}", "expect: 100-continue", "", ""]
+
+    heard = await ways[0].say("\r\n".join(lines).encode(), is_all=False)
+
+    assert heard.startswith(f"HTTP/1.1 {status} ".encode())
+    assert heard.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in heard
+
+
+async def test_a_read_full_of_requests_that_ends_in_a_head_is_no_endless_head(ways: tuple[Way, Way]) -> None:
+    request, (near, far) = post(matrix([ROW] * 64)), socket.socketpair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
+    count = 140_000 // len(request)
+    near.sendall(request * count + request[:60])  # there before the server looks, so that it comes in one read
+
+    await asyncio.get_running_loop().connect_accepted_socket(ways[0].listener._make, far)
+    reader, writer = await asyncio.open_connection(sock=near)
+    writer.write(request[60:])
+    writer.write_eof()
+
+    assert (await asyncio.wait_for(reader.read(), 20)).count(b"HTTP/1.1 200 OK") == count + 1
+    writer.close()
 
 
 async def test_a_bad_request_harms_no_neighbour_in_its_batch(ways: tuple[Way, Way]) -> None:

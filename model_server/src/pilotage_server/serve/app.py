@@ -96,7 +96,8 @@ class DataApp:
             reply = await self._tell_quality()
         else:
             reply = self._pages.answer(scope["method"], path)
-        headers = self._framer.headers(reply, closes=bool(scope.get(CLOSE)) or self._lifecycle.is_draining)
+        closes = bool(scope.get(CLOSE)) or self._lifecycle.is_draining or _is_held_back(scope.get(CYCLE))
+        headers = self._framer.headers(reply, closes=closes)
         await send({"type": "http.response.start", "status": reply[0], "headers": headers})
         await send({"type": "http.response.body", "body": reply[2]})
 
@@ -131,7 +132,7 @@ class DataApp:
         started, status = time.perf_counter(), 500
         try:
             framing = read_framing(scope["headers"])
-            raw = await read_body(receive, self._body_bytes, scope.get(CYCLE))
+            raw = await read_body(receive, self._body_bytes, framing, scope.get(CYCLE))
             started = time.perf_counter()
             headers, written = await answer(unpack(raw, framing, self._body_bytes), framing.deadline_s)
             status = 200
@@ -148,7 +149,7 @@ class DataApp:
             return failure(404, "explanations are off; start the server with --explain")
         try:
             framing = read_framing(scope["headers"])
-            body = unpack(await read_body(receive, self._body_bytes), framing, self._body_bytes)
+            body = unpack(await read_body(receive, self._body_bytes, framing), framing, self._body_bytes)
             return 200, JSON, await self._explainer.answer(read_infer(body, self._signature))
         except Rejected as rejected:
             return refusal(rejected)
@@ -158,7 +159,7 @@ class DataApp:
             return failure(404, "feedback is not enabled on this server; start it with --feedback-key-dir")
         try:
             framing = read_framing(scope["headers"])
-            body = unpack(await read_body(receive, MAX_FEEDBACK_BYTES), framing, MAX_FEEDBACK_BYTES)
+            body = unpack(await read_body(receive, MAX_FEEDBACK_BYTES, framing), framing, MAX_FEEDBACK_BYTES)
         except Rejected as rejected:
             return refusal(rejected)
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
@@ -168,3 +169,8 @@ class DataApp:
         if self._feedback is None:
             return failure(404, "feedback is not enabled on this server; start it with --feedback-key-dir")
         return await self._feedback.quality.handle()
+
+
+def _is_held_back(cycle: Any) -> bool:
+    """Tell whether a client still waits to be asked for its body: nobody will know whether it sends one after all."""
+    return cycle is not None and cycle.more_body and cycle.waiting_for_100_continue

@@ -31,11 +31,12 @@ Receive = Callable[[], Awaitable[Any]]
 class Framing:
     """What the headers say of a body.
 
-    `json_bytes`: where JSON ends and binary tensors begin; None: all of it is JSON. `deadline_s`: how long the
-    client will wait, None if it does not say.
+    `length`: its bytes, None if they come in chunks. `json_bytes`: where JSON ends and binary tensors begin; None: all
+    of it is JSON. `deadline_s`: how long the client will wait, None if it does not say.
     """
 
     gzip: bool = False
+    length: int | None = None
     json_bytes: int | None = None
     deadline_s: float | None = None
 
@@ -50,9 +51,11 @@ class Body:
 
 def read_framing(headers: Headers) -> Framing:
     """Read the headers that matter to a body; raises `Rejected` for what this server does not speak."""
-    gzip, json_bytes, deadline_s = False, None, None
+    gzip, length, json_bytes, deadline_s = False, None, None, None
     for name, value in headers:
-        if name == b"content-encoding":
+        if name == b"content-length":
+            length = _whole(name, value)
+        elif name == b"content-encoding":
             gzip = _is_gzip(value.strip().lower())
         elif name == JSON_LENGTH:
             json_bytes = _whole(name, value)
@@ -63,17 +66,20 @@ def read_framing(headers: Headers) -> Framing:
                 "upgrade: this server speaks plain HTTP/1.1; leave the header out (Java: HttpClient.Version.HTTP_1_1)"
             )
             raise Rejected(Reason.ENCODING, message)
-    return Framing(gzip=gzip, json_bytes=json_bytes, deadline_s=deadline_s)
+    return Framing(gzip=gzip, length=length, json_bytes=json_bytes, deadline_s=deadline_s)
 
 
-async def read_body(receive: Receive, limit: int, cycle: Any = None) -> bytes:
-    """Read a whole body; raises `Rejected` when it is too large or does not come.
+async def read_body(receive: Receive, limit: int, framing: Framing, cycle: Any = None) -> bytes:
+    """Read a whole body; raises `Rejected` when it is too large or does not come. Nobody is asked to send what would be
+    refused.
 
     `cycle`: uvicorn's, if there is one. A body that came with its head is all there before the application starts, and
     needs neither waiting nor a timer.
     """
     if cycle is not None and not cycle.more_body and len(cycle.body) <= limit:
         return bytes(cycle.body)
+    if framing.length is not None and framing.length > limit * _LENIENCE:
+        raise _too_large(limit)
     chunks: list[bytes] = []
     size, more = 0, True
     try:

@@ -43,7 +43,7 @@ class RecyclingProtocol(HttpToolsProtocol):
         self._requests = 0
         self._head_bytes = 0
         self._unparsed_bytes = 0
-        self._in_head = True
+        self._in_head = self._begins_here = True
         self._is_unusual = False
         self._has_ended = False
         self._held: bytearray | None = None  # what has come of the body of a request that should go directly
@@ -66,12 +66,14 @@ class RecyclingProtocol(HttpToolsProtocol):
 
         The parser keeps a half-read header for ever.
         """
+        self._begins_here = False
         super().data_received(data)
         if self._held is not None and not self.transport.is_closing():
             self._leave_to_application()  # the rest of its body comes later
         if self._in_head and not self.transport.is_closing():
             self._await_head()
-            self._unparsed_bytes += len(data)
+            if not self._begins_here:  # else most of it may have been requests before this one
+                self._unparsed_bytes += len(data)
             if self._unparsed_bytes > 2 * MAX_HEAD_BYTES:
                 self._head_bytes = self._unparsed_bytes
                 self.send_400_response("")
@@ -94,6 +96,7 @@ class RecyclingProtocol(HttpToolsProtocol):
         """Start a request, and decide whether its answer is the connection's last."""
         super().on_message_begin()
         self._in_head, self._head_bytes, self._unparsed_bytes, self._is_unusual = True, 0, 0, False
+        self._begins_here = True
         self._requests += 1
         age_s = self.loop.time() - self._opened_s
         scope: Any = self.scope
