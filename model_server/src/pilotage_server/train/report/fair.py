@@ -8,23 +8,24 @@ from typing import Any
 
 from pilotage_server.train.report.svg import Bar, interval_chart
 from pilotage_server.train.report.tables import table
-from pilotage_server.train.report.words import interval, number
+from pilotage_server.train.report.words import focus, interval, number
 
 _MOST_CLASSES = 6
 
 
-def fairness(found: Mapping[str, Any]) -> str:
+def fairness(document: Mapping[str, Any]) -> str:
     """Every attribute, then every limit."""
+    found, one_class = document["fairness"], focus(document)
     if not found["attributes"]:
         return (
             "<p>No attribute was declared, so nothing was checked for fairness. If people are behind the rows, declare "
             "what must not decide about them (<code>data.columns.attributes</code>).</p>"
         )
-    parts = [_attribute(name, one, found["leastRows"]) for name, one in found["attributes"].items()]
+    parts = [_attribute(name, one, found["leastRows"], one_class) for name, one in found["attributes"].items()]
     return "".join([*parts, *map(_limit, found["limits"])])
 
 
-def _attribute(name: str, found: Mapping[str, Any], least: int) -> str:
+def _attribute(name: str, found: Mapping[str, Any], least: int, one_class: str | None) -> str:
     groups = {group: one for group, one in found["groups"].items() if one["accuracy"]["value"] is not None}
     bars = [
         Bar(
@@ -40,13 +41,13 @@ def _attribute(name: str, found: Mapping[str, Any], least: int) -> str:
     few = any(bar.is_marked for bar in bars)
     small = f"<p class=soft>Orange: fewer than {least} rows, shown but not judged.</p>" if few else ""
     chart = interval_chart(f"Accuracy by {name}", bars, high=1.0)
-    return f"<h3>{escape(name)}</h3>{chart}{small}{_by_class(groups)}{_gaps(found['gaps'])}"
+    return f"<h3>{escape(name)}</h3>{chart}{small}{_by_class(groups, one_class)}{_gaps(found['gaps'])}"
 
 
-def _by_class(groups: Mapping[str, Any]) -> str:
+def _by_class(groups: Mapping[str, Any], one_class: str | None) -> str:
     """Recall and how often a class is given, group by group."""
     labels = list(next(iter(groups.values()))["perClass"]) if groups else []
-    shown = labels[1:] if len(labels) == 2 else labels[:_MOST_CLASSES]
+    shown = labels[:_MOST_CLASSES] if one_class is None else [one_class]
     rows = [
         [
             f"{escape(label)}, {escape(group)}",

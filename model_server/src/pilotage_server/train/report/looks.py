@@ -8,14 +8,17 @@ from typing import Any
 
 from pilotage_server.train.report.svg import Axes, Bar, Series, interval_chart, line_chart
 from pilotage_server.train.report.tables import table
+from pilotage_server.train.report.words import focus
 
 _MOST_LINES = 8
 _MOST = 12
 
 
-def interpretation(found: Mapping[str, Any], classes: Sequence[str]) -> str:
+def interpretation(document: Mapping[str, Any]) -> str:
     """Importance, dependence and coefficients, each with what it does not mean."""
-    return "".join([_importance(found), _shapley(found), _dependences(found, classes), _coefficients(found, classes)])
+    found, classes = document["interpretation"], document["classes"]
+    moves = _dependences(found, classes, focus(document))
+    return "".join([_importance(found), _shapley(found), moves, _coefficients(found, classes)])
 
 
 def _importance(found: Mapping[str, Any]) -> str:
@@ -50,8 +53,8 @@ def _shapley(found: Mapping[str, Any]) -> str:
     return f"{chart}<p class=soft>By how much of a probability a feature moves the answer, on average.</p>"
 
 
-def _dependences(found: Mapping[str, Any], classes: Sequence[str]) -> str:
-    charts = [_dependence(one, classes) for one in found["partialDependence"] if "categories" not in one]
+def _dependences(found: Mapping[str, Any], classes: Sequence[str], one_class: str | None) -> str:
+    charts = [_dependence(one, classes, one_class) for one in found["partialDependence"] if "categories" not in one]
     tables = [_by_category(one, classes) for one in found["partialDependence"] if "categories" in one]
     if not charts and not tables:
         return ""
@@ -62,14 +65,16 @@ def _dependences(found: Mapping[str, Any], classes: Sequence[str]) -> str:
     )
 
 
-def _dependence(one: Mapping[str, Any], classes: Sequence[str]) -> str:
-    width = len(one["probabilities"][0])
-    columns = [1] if width == 2 else range(min(width, _MOST_LINES))
+def _dependence(one: Mapping[str, Any], classes: Sequence[str], one_class: str | None) -> str:
+    columns = list(range(min(len(classes), _MOST_LINES))) if one_class is None else [classes.index(one_class)]
     means = [
         Series(label=classes[c], points=[(v, p[c]) for v, p in zip(one["values"], one["probabilities"], strict=True)])
         for c in columns
     ]
-    single = [Series(label="", points=list(zip(one["values"], row, strict=True))) for row in one.get("individual", ())]
+    rows = one.get("individual", ())  # of the second class
+    if columns == [0]:
+        rows = [[1 - value for value in row] for row in rows]
+    single = [Series(label="", points=list(zip(one["values"], row, strict=True))) for row in rows]
     box = (min(one["values"]), max(one["values"]), 0.0, 1.0)
     axes = Axes(x=one["feature"], y="probability", box=box)
     return line_chart(f"Probability by {one['feature']}", [*means, *single], axes)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pilotage_server.train.report.svg import Axes, Series, line_chart
-from pilotage_server.train.report.words import number
+from pilotage_server.train.report.words import focus, number
 
 MOST_LINES = 8
 _UNIT = (0.0, 1.0, 0.0, 1.0)
@@ -24,9 +24,9 @@ def _shown(document: Mapping[str, Any]) -> list[str]:
     """The classes drawn: one of two (the one decided about, or the rarer), else those found least."""
     per_class = document["metrics"]["perClass"]
     labels = list(document["curves"])
-    if len(labels) == 2:
-        chosen = document["decision"].get("class")
-        return [chosen or min(labels, key=lambda label: per_class[label]["support"])]
+    one = focus(document)
+    if one is not None:
+        return [one]
     hardest = sorted(labels, key=lambda label: per_class[label]["recall"]["value"] or 0.0)[:MOST_LINES]
     return [label for label in labels if label in hardest]
 

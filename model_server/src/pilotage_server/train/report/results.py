@@ -24,8 +24,8 @@ def sections(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Results on rows never seen", _metrics(document)),
         ("Which mistakes it makes", _mistakes(document)),
         ("Probabilities and thresholds", curves(document)),
-        ("What it looks at", interpretation(document["interpretation"], document["classes"])),
-        ("Fairness", fairness(document["fairness"])),
+        ("What it looks at", interpretation(document)),
+        ("Fairness", fairness(document)),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from pilotage_server.train.report.words import METRIC_NAMES, interval, number, percent, range_of
+from pilotage_server.train.report.words import METRIC_NAMES, focus, interval, number, percent, range_of
 
 
 def tiles(document: Mapping[str, Any]) -> str:
@@ -65,12 +65,10 @@ def in_short(document: Mapping[str, Any]) -> str:
 
 def _told(document: Mapping[str, Any]) -> list[str]:
     """The classes worth a sentence: the one decided about, or the rarest of two, or the two found least."""
-    per_class = document["metrics"]["perClass"]
-    if document["decision"].get("class"):
-        return [document["decision"]["class"]]
-    known = [label for label, one in per_class.items() if one["recall"]["value"] is not None]
-    if len(per_class) == 2:
-        return sorted(known, key=lambda label: per_class[label]["support"])[:1]
+    per_class, one = document["metrics"]["perClass"], focus(document)
+    if one is not None:
+        return [one]
+    known = [label for label, found in per_class.items() if found["recall"]["value"] is not None]
     return sorted(known, key=lambda label: per_class[label]["recall"]["value"])[:2]
 
 

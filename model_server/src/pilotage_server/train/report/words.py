@@ -71,6 +71,14 @@ def range_of(found: Mapping[str, Any]) -> str:
     return f"{100 * found['value']:.0f} ({100 * found['low']:.0f} to {100 * found['high']:.0f})"
 
 
+def focus(document: Mapping[str, Any]) -> str | None:
+    """Of two classes the one that is shown where one is enough: the one decided about, or the rarer; else None."""
+    per_class = document["metrics"]["perClass"]
+    if len(per_class) != 2:
+        return None
+    return str(document["decision"].get("class") or min(per_class, key=lambda label: per_class[label]["support"]))
+
+
 def params(found: Mapping[str, Any]) -> str:
     """Write hyperparameters."""
     return ", ".join(f"{key}={_short(value)}" for key, value in sorted(found.items())) or "defaults"
