@@ -2,9 +2,9 @@
 loses nothing.
 
 `settings` reads flags and environment once; `process.run_server` is the composition root: load → listen →
-drain. In between, `tensors` turns bodies into rows, `batcher` predicts what has queued together, `answers`
-writes bodies, `app` and `admin` only move bytes. `protocol` is where connections live, `lifecycle` where the
-process stands.
+drain. In between, `tensors` turns bodies into rows (`plain` the usual ones), `batcher` predicts what has queued
+together, `inference` adds tokens, `answers` writes bodies, `app` and `admin` only move bytes. `protocol` is where
+connections live, `direct` the short way of whole infer requests past `app`, `lifecycle` where the process stands.
 """
 
 from __future__ import annotations
