@@ -32,13 +32,16 @@ def advise_command(
     """
     from pilotage_server.train.config import ConfigError, File
     from pilotage_server.train.data.files import read_file
+    from pilotage_server.train.data.parse import check_labels
     from pilotage_server.train.data.table import order_classes
 
     with refusals():
         kind = "parquet" if data.suffix == ".parquet" else "csv"
-        cells = read_file(File(path=data, target=target, format=kind))
+        source = File(path=data, target=target, format=kind)
+        cells = read_file(source)
         if target not in cells:
             raise ConfigError(f"--target: {target!r} is no column of {data}; columns: {', '.join(cells)}")
+        check_labels(source, cells[target])
         classes, _, labels = order_classes(cells[target])
         counts = {label: int((labels == i).sum()) for i, label in enumerate(classes)}
         prices = _costs(costs, classes)

@@ -17,7 +17,7 @@ from pilotage_server.bundle.manifest import MAX_CATEGORIES, MAX_TEXT
 from pilotage_server.document import nearest
 from pilotage_server.train.config import Attribute, Columns, ConfigError, File
 from pilotage_server.train.data.files import read_file
-from pilotage_server.train.data.parse import as_column, as_times, is_missing
+from pilotage_server.train.data.parse import as_column, as_times, check_labels, is_missing
 from pilotage_server.train.data.table import Column, Table, order_classes
 
 
@@ -58,7 +58,7 @@ def _from_file(source: File, meaning: Columns) -> Table:
         )
     _known(meaning, tuple(cells), source.path.name)
     labels = cells[source.target]
-    _check_labels(source, labels)
+    check_labels(source, labels)
     classes, class_type, indices = order_classes(labels)
     hidden = {source.target, *meaning.ignore, *meaning.after, meaning.group, meaning.time}
     hidden |= {a.column for a in meaning.attributes if not a.is_feature}
@@ -74,24 +74,6 @@ def _from_file(source: File, meaning: Columns) -> Table:
         times=as_times(cells[meaning.time], source.path, meaning.time) if meaning.time else None,
         attributes={a.name: _attribute(cells[a.column], a, source) for a in meaning.attributes},
     )
-
-
-def _check_labels(source: File, labels: Sequence[str]) -> None:
-    """Raise for rows without a label, and for a target that is a quantity."""
-    if not labels:
-        raise ConfigError(f"{source.path}: has headings and no rows")
-    empty = [i + 2 for i, label in enumerate(labels) if is_missing(label, source.missing)]
-    if empty:
-        shown = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-        raise ConfigError(
-            f"{source.path}: {len(empty)} rows have no {source.target} (row {shown}); remove them, or find their labels"
-        )
-    different = len(set(labels))
-    if different > max(20, len(labels) // 2):
-        raise ConfigError(
-            f"data.{source.format}.target: {source.target!r} has {different} different values in {len(labels)} rows: a "
-            "quantity or a name, not a class; cut it into classes, or name another column"
-        )
 
 
 def _features(

@@ -103,6 +103,24 @@ def settle(source: File, name: str, words: Mapping[str, int], known: int, row: i
     return None
 
 
+def check_labels(source: File, labels: Sequence[str]) -> None:
+    """Raise `ConfigError` for rows without a label, and for a target that is a quantity."""
+    if not labels:
+        raise ConfigError(f"{source.path}: has headings and no rows")
+    empty = [i + 2 for i, label in enumerate(labels) if is_missing(label, source.missing)]
+    if empty:
+        shown = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
+        raise ConfigError(
+            f"{source.path}: {len(empty)} rows have no {source.target} (row {shown}); remove them, or find their labels"
+        )
+    different = len(set(labels))
+    if different > max(20, len(labels) // 2):
+        raise ConfigError(
+            f"data.{source.format}.target: {source.target!r} has {different} different values in {len(labels)} rows: a "
+            "quantity or a name, not a class; cut it into classes, or name another column"
+        )
+
+
 def parse_time(text: str) -> float | None:
     """Seconds since 1970 (UTC) of an ISO 8601 date or time; None when it is none. Plain numbers are no dates."""
     try:
