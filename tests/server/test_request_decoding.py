@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -79,3 +80,21 @@ def test_a_signalling_nan_is_refused_like_any_other() -> None:
         read_infer(
             Body(json=json.dumps({"inputs": [tensor]}).encode(), tail=bytes(4) + SIGNALLING + bytes(4)), SIGNATURE
         )
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_texts_for_numbers_take_no_more_room_than_they_came_with(nested: bool) -> None:
+    # NumPy gives every text of an array the room of the longest: 1 GB for these 65 kB.
+    texts: list[Any] = ["a" * 50_000, None, *[""] * 5_000]
+    tensor = {"name": "input", "datatype": "FP64", "shape": [1, 3], "data": [[texts]] if nested else texts}
+    body = json.dumps({"inputs": [tensor]}).encode()
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(Rejected, match="datatype FP64, but data holds texts; send numbers"):
+            read_infer(Body(json=body), SIGNATURE)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert most < 5_000_000

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -156,6 +157,8 @@ class Tensor:
     def _listed(self, gaps: bool) -> NDArray[np.float64]:
         if not isinstance(self.data, list):
             raise Rejected(Reason.BODY, f"{self.label}: data is not a list")
+        if _holds_texts(self.data):  # NumPy would give each of them the room of the longest
+            raise self._no_numbers("texts")
         try:
             found = np.array(self.data)
         except (ValueError, OverflowError) as error:
@@ -180,8 +183,7 @@ class Tensor:
         """Turn what JSON held into float64 by way of the datatype, without bending a value in silence."""
         kind = found.dtype.kind
         if kind not in "iufb" or (kind == "b") != (self.datatype == "BOOL"):
-            held = {"b": "booleans", "U": "texts", "O": "values of several kinds"}.get(kind, "no numbers")
-            raise Rejected(Reason.DTYPE, f"{self.label}: datatype {self.datatype}, but data holds {held}; send numbers")
+            raise self._no_numbers({"b": "booleans", "O": "values of several kinds"}.get(kind, "no numbers"))
         if self.datatype in _FLOATS:
             if self.datatype == "FP64":
                 return found.astype(np.float64, copy=False)
@@ -196,6 +198,18 @@ class Tensor:
             if int(found.min()) < limits.min or int(found.max()) > limits.max:
                 raise Rejected(Reason.RANGE, f"{self.label}: a value is outside [{limits.min}, {limits.max}]")
         return found.astype(np.float64)
+
+    def _no_numbers(self, held: str) -> Rejected:
+        return Rejected(Reason.DTYPE, f"{self.label}: datatype {self.datatype}, but data holds {held}; send numbers")
+
+
+def _holds_texts(data: list[Any]) -> bool:
+    """Tell whether there is a text among values, however deep in lists."""
+    kinds = set(map(type, data))
+    while list in kinds and str not in kinds:
+        data = list(chain.from_iterable(item for item in data if type(item) is list))
+        kinds = set(map(type, data))
+    return str in kinds
 
 
 def _no_datatype(label: str, datatype: Any) -> Rejected:
