@@ -116,6 +116,12 @@ async def test_without_a_folder_everybody_is_anonymous(ring, desk):
     assert counted(endpoint, "model_feedback_posted_total") == {("anonymous", "accepted"): 2}
 
 
+@pytest.mark.parametrize("may_be_closed", [False, True])
+def test_lines_that_cannot_be_read_are_refused_and_let_nobody_in(may_be_closed):
+    with pytest.raises(FeedbackRefused, match="line 1 is not a new identity and its token"):
+        Credentials(None, "clinic its token", may_be_closed=may_be_closed)
+
+
 async def test_one_identity_over_its_budget_waits_and_the_other_does_not(endpoint, ring, desk, monotonic):
     clinic, north = b"Bearer " + b"c" * 32, b"Bearer " + b"n" * 32
     assert (await endpoint.handle(request(ring, 8), clinic))[0] == 200

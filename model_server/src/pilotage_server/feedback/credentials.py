@@ -36,7 +36,7 @@ class Credentials:
         try:
             self._digests = _read(directory) if directory else _parse(lines)
         except FeedbackRefused:
-            if not may_be_closed:
+            if not (may_be_closed and directory):  # lines are not read again: closed for ever, or open by mistake
                 raise
         self._is_open = directory is None and not self._digests
 
