@@ -150,7 +150,10 @@ class File:
             raise OSError(
                 f"{self.path} has reached PILOTAGE_SERVER_PAYLOAD_MAX_BYTES; move it away and restart the pod"
             )
-        self._file.write(lines)
+        start = self._file.seek(0, 2)
+        if (written := self._file.write(lines)) < len(lines):  # a full disk takes a part: half a line helps nobody
+            self._file.truncate(start)
+            raise OSError(f"{self.path}: {written} of {len(lines)} bytes were written; is the volume full?")
         self._left -= len(lines)
 
     def close(self) -> None:
