@@ -10,6 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from pilotage_server.feedback import CollectorLink, CollectorUnavailable, Result
 from pilotage_server.feedback.collector import writer as writing
+from pilotage_server.feedback.collector.ledger import MAX_AGE_MS
 from pilotage_server.feedback.collector.settings import ConfigFile, SettingsRefused
 from pilotage_server.feedback.collector.work import Delivered
 from pilotage_server.feedback.collector.writer import Busy
@@ -232,6 +233,17 @@ async def test_beyond_its_bound_the_queue_refuses_and_what_was_taken_is_still_wr
     with pytest.raises(Busy, match="3 labels are waiting to be written"):
         await collector.writer.submit(a_delivery(an_item(issued_ms=now_ms(clock), nonce=9)))
     assert await asyncio.gather(*taken) == [Delivered((Result.ACCEPTED,))] * 3
+
+
+async def test_a_collector_that_is_never_idle_forgets_old_rows_all_the_same(collector, clock):
+    await collector.writer.submit(an_announcement())
+    await collector.writer.submit(a_delivery(an_item(issued_ms=now_ms(clock))))
+    clock.advance(31 * 24 * 3_600)
+
+    for _ in range(20):  # each comes before the writer would find itself without work
+        await collector.writer.submit(an_announcement())
+
+    assert collector.writer._ledger._expired_before_ms == now_ms(clock) - MAX_AGE_MS - 3_600_000
 
 
 async def test_a_full_queue_is_a_503_with_retry_after_to_pods(collector, clock, monkeypatch):

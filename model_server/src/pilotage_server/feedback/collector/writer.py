@@ -6,6 +6,7 @@ one thread only, so that the event loop reads requests and answers scrapes while
 """
 
 import asyncio
+import functools
 import sqlite3
 import time
 from collections import deque
@@ -84,11 +85,10 @@ class Writer:
                 await self._wait()
                 jobs = self._take()
                 try:
-                    outcomes = await self._commit([job.work for job in jobs])
+                    self._publish(jobs, await self._commit([job.work for job in jobs]))
+                    await self._prune()
                 except (LedgerFailed, sqlite3.Error) as error:
-                    await self._give_back(jobs, str(error))
-                    continue
-                self._publish(jobs, outcomes)
+                    await self._give_back([job for job in jobs if not job.outcome.done()], str(error))
         finally:
             self._thread.shutdown()
             self._ledger.close()
@@ -125,13 +125,17 @@ class Writer:
     def _apply(self, work: list[Work], now_s: float) -> list[Outcome]:
         now_ms = int(now_s * 1000)
         config = self._config.current
-        outcomes = self._ledger.apply(
+        return self._ledger.apply(
             work, now_ms=now_ms, delay_ms=config.label_delay_ms, keeps_scores=config.shows(Export.SCORES)
         )
-        if not work and now_s >= self._next_prune:
-            pruned = self._ledger.prune(now_ms=now_ms)
+
+    async def _prune(self) -> None:
+        """Prune when it is time, between two commits: nobody waits for it, and a busy collector is never idle."""
+        now_s = self._clock()
+        if now_s >= self._next_prune:
+            prune = functools.partial(self._ledger.prune, now_ms=int(now_s * 1000))
+            pruned = await asyncio.get_running_loop().run_in_executor(self._thread, prune)
             self._next_prune = now_s + (0 if pruned else PRUNE_EVERY_S)
-        return outcomes
 
     def _publish(self, jobs: list[_Job], outcomes: list[Outcome]) -> None:
         self.snapshot = self._ledger.snapshot
