@@ -56,12 +56,19 @@ binaries: $(READY) ## Build the control-plane binaries once, into the user's cac
 bench: $(READY) ## Repeat the figures of the documentation
 	$(BIN)/python -m benchmarks.demo_seeds
 
+.PHONY: fuzz
+fuzz: $(READY) ## Fuzz everything that reads foreign bytes (FUZZ_SECONDS=60 each)
+	$(BIN)/python -m benchmarks.fuzz all --seconds $(or $(FUZZ_SECONDS),60)
+
+PIN := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
 .PHONY: requirements
 requirements: ## Pin the requirements anew (needs uv)
-	for name in dev operator server train localclouds tools; do \
-	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    $$(test $$name = dev -o $$name = tools || echo -c requirements/dev.txt) requirements/$$name.in -o requirements/$$name.txt; \
+	for name in dev tools fuzz mlserver; do $(PIN) requirements/$$name.in -o requirements/$$name.txt; done
+	for name in operator server train localclouds; do \
+	  $(PIN) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt; \
 	done
+	$(PIN) --excludes requirements/clients.excludes requirements/clients.in -o requirements/clients.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment and what was built here (not the cached binaries)
