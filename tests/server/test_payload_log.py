@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socketserver
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from pilotage_server.bundle.manifest import Feature
-from pilotage_server.serve import SettingsRefused, read_settings
+from pilotage_server.serve import SettingsRefused, payloads, read_settings
 from pilotage_server.serve.payloads import File, PayloadLog, Post, Sink
 from pilotage_server.serve.settings import PayloadSettings
 from support.serving import running_server
@@ -126,6 +127,26 @@ def test_a_sink_that_lags_costs_lines_and_never_a_wait() -> None:
     assert len(kept.lines) == 12_000 - dropped
 
 
+def test_what_waits_has_a_size_and_not_only_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payloads, "_WAITING_BYTES", 32_000)
+    kept = Kept()
+    kept.may_go.clear()
+    logged = Logged(kept)
+    large, larger = np.zeros((500, 2)), np.zeros((5_000, 2))  # 8 and 80 kB
+
+    for i in range(7):
+        logged.log.add(f"t{i}", large)
+    dropped = logged.count("dropped")
+    kept.may_go.set()
+    logged.log.close(10)
+    alone = Logged(Kept())
+    alone.log.add("t", larger)
+    alone.log.close(10)
+
+    assert (dropped, len(kept.lines)) == (3, 4)
+    assert alone.count("logged") == 1
+
+
 def test_a_sink_that_fails_is_counted_and_asked_again() -> None:
     kept = Kept(OSError("no space left"))
     logged = Logged(kept)
@@ -172,6 +193,32 @@ def test_lines_are_posted_as_ndjson_and_lost_when_refused() -> None:
         thread.join()
 
     assert posted == [("application/x-ndjson", b"good\n"), ("application/x-ndjson", b"bad\n")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [(b"SSH-2.0-somebody\r\n", "BadStatusLine"), (b"HTTP/1.1 302 Found\r\nlocation: /login\r\n\r\n", "302")],
+)
+def test_what_takes_no_lines_costs_them_and_not_the_log(answer: bytes, says: str) -> None:
+    asked: list[bytes] = []
+
+    class Stranger(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline())
+            while self.rfile.readline().strip():
+                pass
+            self.rfile.read(len(b"line\n"))
+            self.wfile.write(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        with pytest.raises(OSError, match=says):
+            Post(f"http://127.0.0.1:{server.server_address[1]}/payloads").write(b"line\n")
+        server.shutdown()
+        thread.join()
+
+    assert asked == [b"POST /payloads HTTP/1.1\r\n"]
 
 
 def test_it_needs_tokens_and_sensible_settings() -> None:

@@ -29,6 +29,7 @@ _log = structlog.get_logger(__name__)
 
 STDOUT: Final = "-"
 _WAITING: Final = 10_000
+_WAITING_BYTES: Final = 32 * 2**20
 _TOGETHER: Final = 500
 _TIMEOUT_S: Final = 5.0
 _Entry = tuple[str, float, NDArray[np.float64]]
@@ -67,6 +68,7 @@ class PayloadLog:
         self._texts = {i: feature.categories for i, feature in enumerate(features) if feature.categories}
         self._clock = clock
         self._waiting: queue.Queue[_Entry | None] = queue.Queue(_WAITING)
+        self._added_bytes = self._written_bytes = 0  # one is the event loop's, one the thread's: no lock
         counter = Counter("model_payload_requests", "Requests meant for the payload log, by what became of them.",
                           (*labels, "result"), registry=registry)  # fmt: skip
         self._logged, self._dropped = (counter.labels(*labels.values(), name) for name in ("logged", "dropped"))
@@ -77,10 +79,16 @@ class PayloadLog:
         """Note one answered request; drops it, counted, when the sink lags behind."""
         if self._share < 1.0 and random.random() >= self._share:  # noqa: S311
             return
+        waiting_bytes = self._added_bytes - self._written_bytes
+        if waiting_bytes and waiting_bytes + rows.nbytes > _WAITING_BYTES:
+            self._dropped.inc()
+            return
         try:
             self._waiting.put_nowait((token, self._clock(), rows.copy()))
         except queue.Full:
             self._dropped.inc()
+        else:
+            self._added_bytes += rows.nbytes
 
     def close(self, timeout_s: float) -> None:
         """Write what waits, for so many seconds at most."""
@@ -110,6 +118,7 @@ class PayloadLog:
             else:
                 self._logged.inc(len(known))
                 was_failing = False
+            self._written_bytes += sum(rows.nbytes for _, _, rows in known)
 
     def _line(self, entry: _Entry) -> bytes:
         token, at, rows = entry
@@ -162,7 +171,7 @@ class File:
 
 
 class Post:
-    """Lines POSTed as application/x-ndjson; anything but a 2xx answer loses them."""
+    """Lines POSTed as application/x-ndjson; anything but a 2xx answer loses them, a redirection too."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -171,12 +180,20 @@ class Post:
         """Take whole lines."""
         if not lines:
             return
-        import urllib.request  # slow to import, and most servers post nothing
+        import http.client  # slow to import, and most servers post nothing
+        import urllib.request
+
+        class Stay(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, *_: Any) -> None:
+                """Follow nowhere: the lines would be left behind, and the answer look like success."""
 
         headers = {"content-type": "application/x-ndjson"}
         request = urllib.request.Request(self._url, data=lines, headers=headers)  # noqa: S310 (http or https only)
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310 (OSError for 4xx and 5xx, too)
-            pass
+        try:
+            with urllib.request.build_opener(Stay).open(request, timeout=_TIMEOUT_S):  # OSError for 3xx to 5xx, too
+                pass
+        except (http.client.HTTPException, ValueError) as error:
+            raise OSError(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Every request had a connection of its own."""
