@@ -213,6 +213,27 @@ async def test_nobody_is_asked_for_a_body_that_would_be_refused(
     assert b"connection: close" in heard
 
 
+@pytest.mark.parametrize("endless", [b"0\r\nx-a: ", b"5;x="], ids=["header behind the body", "name of a chunk"])
+async def test_what_never_ends_inside_of_a_body_is_refused(endless: bytes, ways: tuple[Way, Way]) -> None:
+    began = CHUNKED.removesuffix(b"0\r\n\r\n") + endless
+
+    for way in ways:
+        answer = await way.say(began, b"a" * 70_000, b"a" * 70_000, is_all=False)
+
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_a_body_in_many_small_chunks_is_no_endless_one(ways: tuple[Way, Way]) -> None:
+    body = json.dumps(matrix()).encode()
+    head = CHUNKED[: CHUNKED.index(b"\r\n\r\n") + 4]
+    names = b";x=" + b"y" * 40_000
+    pieces = [b"%x%b\r\n%b\r\n" % (len(part), names, part) for part in (body, *[b" "] * 6)]
+
+    for way in ways:
+        assert (await way.say(head, *pieces, b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_read_full_of_requests_that_ends_in_a_head_is_no_endless_head(ways: tuple[Way, Way]) -> None:
     request, (near, far) = post(matrix([ROW] * 64)), socket.socketpair()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)

@@ -43,7 +43,7 @@ class RecyclingProtocol(HttpToolsProtocol):
         self._requests = 0
         self._head_bytes = 0
         self._unparsed_bytes = 0
-        self._in_head = self._begins_here = True
+        self._in_head = self._gets_on = True
         self._is_unusual = False
         self._has_ended = False
         self._held: bytearray | None = None  # what has come of the body of a request that should go directly
@@ -62,21 +62,23 @@ class RecyclingProtocol(HttpToolsProtocol):
         return latest is not None and not latest.response_complete and not getattr(latest, "more_body", False)
 
     def data_received(self, data: bytes) -> None:
-        """Parse. Bytes of a head that has not ended count at once.
+        """Parse. Bytes that bring neither a request nor a body count at once: of a head, or behind the last chunk.
 
         The parser keeps a half-read header for ever.
         """
-        self._begins_here = False
+        self._gets_on = False
         super().data_received(data)
-        if self._held is not None and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._held is not None:
             self._leave_to_application()  # the rest of its body comes later
-        if self._in_head and not self.transport.is_closing():
+        if self._in_head:
             self._await_head()
-            if not self._begins_here:  # else most of it may have been requests before this one
-                self._unparsed_bytes += len(data)
-            if self._unparsed_bytes > 2 * MAX_HEAD_BYTES:
-                self._head_bytes = self._unparsed_bytes
-                self.send_400_response("")
+        if not self._gets_on:  # else most of it may have been what came before
+            self._unparsed_bytes += len(data)
+        if self._unparsed_bytes > 2 * MAX_HEAD_BYTES:
+            self._head_bytes = self._unparsed_bytes
+            self.send_400_response("")
 
     def _await_head(self) -> None:
         """Close a connection that does not get on with its request; uvicorn watches only between requests."""
@@ -96,7 +98,7 @@ class RecyclingProtocol(HttpToolsProtocol):
         """Start a request, and decide whether its answer is the connection's last."""
         super().on_message_begin()
         self._in_head, self._head_bytes, self._unparsed_bytes, self._is_unusual = True, 0, 0, False
-        self._begins_here = True
+        self._gets_on = True
         self._requests += 1
         age_s = self.loop.time() - self._opened_s
         scope: Any = self.scope
@@ -138,6 +140,7 @@ class RecyclingProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
+        self._gets_on, self._unparsed_bytes = True, 0
         if self._held is None:
             super().on_body(body)
         else:
