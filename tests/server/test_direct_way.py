@@ -249,6 +249,16 @@ async def test_a_read_full_of_requests_that_ends_in_a_head_is_no_endless_head(wa
     writer.close()
 
 
+async def test_a_request_behind_the_last_answer_is_neither_predicted_nor_counted(ways: tuple[Way, Way]) -> None:
+    for way in ways:
+        way.lifecycle.phase = Phase.DRAINING  # every answer is its connection's last
+
+        heard = await way.say(post(matrix(datatype="FP99")) + post(matrix()), is_all=False)
+
+        assert heard.count(b"HTTP/1.1") == 1
+        assert 'model_rows_total{model="iris",revision="iris-1"} 0.0' in way.counted()
+
+
 async def test_a_bad_request_harms_no_neighbour_in_its_batch(ways: tuple[Way, Way]) -> None:
     short, _ = ways
     good, bad = post(matrix(), "connection: close"), post(matrix(data=[1e308] * 4), "connection: close")

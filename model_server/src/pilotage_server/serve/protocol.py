@@ -95,7 +95,9 @@ class RecyclingProtocol(HttpToolsProtocol):
             self._is_unusual = True
 
     def on_message_begin(self) -> None:
-        """Start a request, and decide whether its answer is the connection's last."""
+        """Start a request, and decide whether its answer is the connection's last; behind that, stop the parser."""
+        if self.transport.is_closing():  # the one before was refused at once
+            raise EOFError
         super().on_message_begin()
         self._in_head, self._head_bytes, self._unparsed_bytes, self._is_unusual = True, 0, 0, False
         self._gets_on = True
@@ -168,6 +170,8 @@ class RecyclingProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, or has no end of headers; uvicorn's own words would be plain text."""
+        if self.transport.is_closing():
+            return
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(
                 "431 Request Header Fields Too Large", f"headers: more than {MAX_HEAD_BYTES} bytes; send fewer"
