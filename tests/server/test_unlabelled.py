@@ -114,6 +114,8 @@ def test_too_few_rows_or_an_untold_test_set_are_no_shift_and_no_reassurance():
         ({}, None),
         ({"confusion": [[5, 1, 0], [2, 7, 0], [0, 0, 1]]}, None),
         ({"confusion": "many"}, None),
+        ({"confusion": [5, 7]}, None),
+        ({"confusion": [["5", 1], [2, None]]}, None),
     ],
 )
 def test_the_test_sets_decisions_are_the_columns_of_its_matrix(baseline, decisions):

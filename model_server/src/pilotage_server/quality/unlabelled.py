@@ -100,6 +100,9 @@ class Unlabelled(Collector):
 def decisions_of_test(baseline: Mapping[str, Any], classes: int) -> list[int] | None:
     """Rows of the test set by predicted class, out of a manifest's baseline; None where it does not tell."""
     confusion = baseline.get("confusion")
-    if not isinstance(confusion, Sequence) or [len(row) for row in confusion] != [classes] * classes:
+    rows = confusion if isinstance(confusion, Sequence) else ()
+    if len(rows) != classes or not all(isinstance(row, Sequence) and len(row) == classes for row in rows):
         return None
-    return [sum(int(row[column]) for row in confusion) for column in range(classes)]
+    if not all(type(cell) is int and cell >= 0 for row in rows for cell in row):
+        return None
+    return [sum(row[column] for row in rows) for column in range(classes)]
