@@ -283,6 +283,26 @@ async def test_peers_come_and_go_while_a_pod_runs_and_a_broken_file_changes_noth
         assert relayed(relay) == {"answered": 2, "failed": 0}
 
 
+async def test_a_peer_that_changes_under_way_loses_no_label(aws, gcp, clock, monotonic):
+    peers = peer(gcp.port)
+    async with a_pod(aws, clock, peers, monotonic) as (endpoint, relay):
+        way = relay._ways["gcp"]
+        send = way.send
+
+        async def changed_under_way(model, posted):
+            sending = asyncio.create_task(send(model, posted))
+            await asyncio.sleep(0)
+            peers.update(peer(gcp.port, credential="another-0123456789"))
+            relay.refresh()
+            return await sending
+
+        way.send = changed_under_way
+        answers = await asyncio.gather(*(post(endpoint, label(gcp.ring, clock)) for _ in range(3)))
+
+        assert [answer["result"] for (answer,) in answers] == ["accepted"] * 3
+        assert relayed(relay) == {"answered": 3, "failed": 0}
+
+
 def test_authorities_that_are_none_leave_the_peer_out(tmp_path):
     (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
     path = tmp_path / "peers.json"

@@ -44,7 +44,8 @@ class Relay(Collector):
         peers = self._read()
         for cluster in [known for known, way in self._ways.items() if peers.get(known) != way.peer]:
             way = self._ways.pop(cluster)
-            way.exchange.close()
+            if not way.turn.locked():  # else whoever has the turn closes it
+                way.exchange.close()
             _log.info("feedback.peer_changed", cluster=cluster, known=cluster in peers)
         for cluster in peers.keys() - self._ways.keys():
             self._ways[cluster] = way = _Way(peers[cluster])
@@ -58,23 +59,30 @@ class Relay(Collector):
 
     async def hand_on(self, cluster: str, posted: Sequence[Any]) -> list[dict[str, Any]] | str:
         """The issuing cluster's answer to each item, or why there is none."""
-        way = self._ways.get(cluster)
-        if way is None:
-            return "it is no longer known here"
-        async with way.turn:
-            counted = self._counted[cluster]
-            if way.problem:
-                return f"it could not be handed on ({way.problem})"
-            if self._monotonic() < way.closed_until:
-                return way.failure
-            try:
-                answers = await way.send(self._model, posted)
-            except (ExchangeFailed, Incomprehensible) as error:
-                way.failure = f"it could not be handed on ({error})"
-                way.closed_until = self._monotonic() + LEFT_ALONE_S
-                counted["failed"] += len(posted)
-                _log.warning("feedback.relay_failed", cluster=cluster, error=str(error), items=len(posted))
-                return way.failure
+        while (way := self._ways.get(cluster)) is not None:
+            async with way.turn:
+                try:
+                    if self._ways.get(cluster) is way:  # else the peer changed while others had their turn
+                        return await self._sent(cluster, way, posted)
+                finally:
+                    if self._ways.get(cluster) is not way:
+                        way.exchange.close()
+        return "it is no longer known here"
+
+    async def _sent(self, cluster: str, way: "_Way", posted: Sequence[Any]) -> list[dict[str, Any]] | str:
+        counted = self._counted[cluster]
+        if way.problem:
+            return f"it could not be handed on ({way.problem})"
+        if self._monotonic() < way.closed_until:
+            return way.failure
+        try:
+            answers = await way.send(self._model, posted)
+        except (ExchangeFailed, Incomprehensible) as error:
+            way.failure = f"it could not be handed on ({error})"
+            way.closed_until = self._monotonic() + LEFT_ALONE_S
+            counted["failed"] += len(posted)
+            _log.warning("feedback.relay_failed", cluster=cluster, error=str(error), items=len(posted))
+            return way.failure
         counted["answered"] += len(posted)
         return answers
 
