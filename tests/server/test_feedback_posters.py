@@ -235,6 +235,11 @@ def test_lines_that_tell_nobody_apart_are_refused_without_a_token_in_the_message
     assert "cccc" not in str(refused.value)
 
 
+def test_lines_that_are_there_and_blank_are_refused_not_an_open_door():
+    with pytest.raises(FeedbackRefused, match="is set and blank"):
+        FeedbackSettings.from_env({"PILOTAGE_FEEDBACK_CREDENTIALS": "\n"})
+
+
 def test_a_folder_and_lines_at_once_are_refused(tmp_path):
     env = {"PILOTAGE_FEEDBACK_CREDENTIALS_DIR": str(tmp_path), "PILOTAGE_FEEDBACK_CREDENTIALS": "clinic " + "c" * 32}
     with pytest.raises(FeedbackRefused, match="leave one of them out"):

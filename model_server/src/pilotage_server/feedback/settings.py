@@ -63,6 +63,8 @@ class FeedbackSettings:
             credential_lines=env.get(CREDENTIAL_LINES, ""),
             rate=_number(env, RATE, DEFAULT_RATE, high=1e9, mistakes=mistakes),
         )
+        if CREDENTIAL_LINES in env and not settings.credential_lines.strip():
+            mistakes.append(f"{CREDENTIAL_LINES}: is set and blank; write lines of identity and token, or leave it out")
         if settings.credentials and settings.credential_lines.strip():
             mistakes.append(f"{CREDENTIAL_LINES}: {CREDENTIALS} is given too; leave one of them out")
         if mistakes:
