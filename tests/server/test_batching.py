@@ -185,6 +185,19 @@ async def test_what_was_slow_once_comes_back_to_the_loop(make: Callable[..., Des
     assert desk.batcher._expected_s(1) < INLINE_S
 
 
+async def test_an_answer_that_raises_leaves_nobody_behind_waiting(make: Callable[..., Desk]) -> None:
+    desk = make(batch_rows=1)
+    finish, said = desk.batcher._finish, []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["exception"]))
+    first = desk.submit(0.1)
+    second = desk.submit(0.2)
+    desk.batcher._finish = lambda batch: 1 // 0 if batch.rows[0, 0] == 0.1 else finish(batch)
+
+    assert (await asyncio.wait_for(second, 5)).probabilities[0, 1] == 0.2
+    assert [type(error) for error in said] == [ZeroDivisionError]
+    assert not first.done()
+
+
 async def test_a_caller_that_gave_up_disturbs_nobody(make: Callable[..., Desk]) -> None:
     desk = make()
     gone = desk.submit(0.1)

@@ -150,13 +150,13 @@ class Batcher(Generic[J]):
         self.waiting_rows -= count
         before = self._costs.get(count.bit_length(), 0.0)
         self._costs[count.bit_length()] = before + (outcome.seconds - before) * _SMOOTHING
+        self._scheduled = bool(self._queue)
+        if self._scheduled:  # before jobs are answered: whatever that raises, those behind are not left waiting
+            asyncio.get_running_loop().call_soon(self._run)
         for batch in outcome.batches:
             self._finish(batch)
         for job, error in outcome.failed:
             job.fail(error)
-        self._scheduled = bool(self._queue)
-        if self._scheduled:
-            asyncio.get_running_loop().call_soon(self._run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

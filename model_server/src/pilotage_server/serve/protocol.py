@@ -52,6 +52,7 @@ class RecyclingProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the listener when the last connection is gone."""
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # else a connection that was reset stays in memory until its time is over
         if not self.connections:
             self.emptied.set()
 
