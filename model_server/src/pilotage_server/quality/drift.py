@@ -7,6 +7,7 @@ cancels what moves both. Knows neither HTTP nor files.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -56,16 +57,23 @@ class Sliding:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._past: deque[tuple[float, Sequence[Counts]]] = deque()
+        self._lock = threading.Lock()  # scrapes may meet
 
     def counted(self, totals: Sequence[Counts]) -> list[Counts]:
         """The window's share of these totals, one by one."""
+        with self._lock:
+            start = self._begun(totals)
+        return [then - since for then, since in zip(totals, start, strict=True)]
+
+    def _begun(self, totals: Sequence[Counts]) -> Sequence[Counts]:
+        """Totals when the window began; notes these for windows to come."""
         now = self._clock()
         while len(self._past) > 1 and self._past[1][0] <= now - WINDOW_S:
             self._past.popleft()
         start = self._past[0][1] if self._past else [np.zeros_like(one) for one in totals]
         if not self._past or now - self._past[-1][0] >= _SPACING_S:
             self._past.append((now, totals))
-        return [then - since for then, since in zip(totals, start, strict=True)]
+        return start
 
 
 class Drift(Collector):

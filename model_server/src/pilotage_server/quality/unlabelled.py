@@ -63,7 +63,9 @@ class Unlabelled(Collector):
         predicted, probabilities = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
         self._waiting.clear()
         self._rows = 0
-        self._expected += np.eye(len(self._classes))[:, predicted] @ probabilities
+        order = np.argsort(predicted, kind="stable")
+        classes, starts = np.unique(predicted[order], return_index=True)
+        self._expected[classes] += np.add.reduceat(probabilities[order], starts, axis=0)
         self._decided += np.bincount(predicted, minlength=len(self._classes))
 
     def collect(self) -> Iterable[Metric]:
