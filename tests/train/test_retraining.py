@@ -128,6 +128,7 @@ def test_rows_without_truth_or_truth_without_rows_are_counted_not_guessed(tmp_pa
                 '{"token": "a", "time": 2, "rows": [[1, 2], [3, 4], [5]]}',
                 '{"token": "b", "time": 1, "rows": [[5, null]]}',
                 '{"token": "a", "time": 3, "rows": [[1, 2]]}',
+                '{"token": "a", "ti',
             ]
         )
     )
@@ -147,6 +148,7 @@ def test_rows_without_truth_or_truth_without_rows_are_counted_not_guessed(tmp_pa
         "loggedTwice": 1,
         "unknownLabel": 1,
         "badLabelLine": 0,
+        "halfLogLine": 1,
         "unlogged": 2,
         "unknownValue": 0,
         "gap": 0,

@@ -23,9 +23,20 @@ from pilotage_server.feedback.labels import Columns, LabelsRefused, read_labels
 from pilotage_server.train.config import ConfigError
 
 COLUMNS = Columns()
-REASONS = ("unlabelled", "unlogged", "unknownLabel", "badLabelLine", "loggedTwice", "wrongWidth", "unknownValue", "gap")
-"""Why a row is left out: it has no label, a label has no row, the champion does not know a class or a value, or a value
-is missing in a column that had no gaps in training.
+Payload = tuple[str, float, list[list[Any]]]
+"""Token, time in s, and rows as they were sent."""
+REASONS = (
+    "unlabelled",
+    "unlogged",
+    "unknownLabel",
+    "badLabelLine",
+    "halfLogLine",
+    "loggedTwice",
+    "wrongWidth",
+    "unknownValue",
+    "gap",
+)
+"""Why a row is left out: it has no label, a label has no row, the log ends in half a line (a pod was killed), the champion does not know a class or a value, or a value is missing in a column that had no gaps in training.
 """
 
 
@@ -64,7 +75,11 @@ def join(
     truth, left_out = _truth(labels, classes, columns)
     codes = [{text: float(code) for code, text in enumerate(feature.categories)} for feature in features]
     found: dict[tuple[str, int], tuple[float, list[float], int]] = {}
-    for number, (token, at, rows) in enumerate(_payloads(log)):
+    for number, payload in enumerate(_payloads(log)):
+        if payload is None:
+            left_out["halfLogLine"] += 1
+            continue
+        token, at, rows = payload
         for i, cells in enumerate(rows):
             if (token, i) not in truth:
                 left_out["unlabelled"] += 1
@@ -130,8 +145,8 @@ def _truth(path: Path, classes: Sequence[str], columns: Columns) -> tuple[dict[t
     return truth, left_out
 
 
-def _payloads(path: Path) -> Iterator[tuple[str, float, list[list[Any]]]]:
-    """Token, time and rows of every line of a file, or of every `*.jsonl` in a folder."""
+def _payloads(path: Path) -> Iterator[Payload | None]:
+    """Every line of a file, or of every `*.jsonl` in a folder; None for a last one that was never finished."""
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     if not files:
         raise ConfigError(f"--from-feedback {path}: holds no *.jsonl; name the folder that --payload-log wrote to")
@@ -145,11 +160,13 @@ def _payloads(path: Path) -> Iterator[tuple[str, float, list[list[Any]]]]:
             raise ConfigError(f"--from-feedback {one}: cannot be read ({error}); check the path") from error
 
 
-def _payload(path: Path, number: int, line: str) -> tuple[str, float, list[list[Any]]]:
+def _payload(path: Path, number: int, line: str) -> Payload | None:
     try:
         read: Any = json.loads(line)
         return str(read["token"]), float(read["time"]), [list(row) for row in read["rows"]]
     except (ValueError, KeyError, TypeError) as error:
+        if not line.endswith("\n"):
+            return None
         raise ConfigError(
             f'--from-feedback {path}, line {number}: is not {{"token", "time", "rows"}} ({error}); repair or remove it'
         ) from error
