@@ -36,7 +36,9 @@ REASONS = (
     "unknownValue",
     "gap",
 )
-"""Why a row is left out: it has no label, a label has no row, the log ends in half a line (a pod was killed), the champion does not know a class or a value, or a value is missing in a column that had no gaps in training.
+"""Why a row is left out: it has no label, a label has no row, a line of labels cannot be read, the log ends in half a
+line (a pod was killed), the champion does not know a class or a value, or a value is missing in a column that had no
+gaps in training.
 """
 
 
