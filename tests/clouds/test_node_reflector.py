@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
-from collections.abc import AsyncIterator, Callable
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,6 +24,18 @@ pytestmark = pytest.mark.xdist_group("node")
 def server(start_clouds: Callable[..., Clouds]) -> Cloud:
     """An API server that may be killed."""
     return start_clouds(names=["hub"], components=CONTROL_PLANE)["hub"]
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """Collect connections whose server was killed in the middle of their handshake.
+
+    asyncio leaves them open, and their ResourceWarning would be blamed on whatever test runs when they are found.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
