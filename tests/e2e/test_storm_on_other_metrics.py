@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from demo import ledger, load, manifests, setup, story, traffic
-from demo.setup import MEMBERS
 from localclouds import Cloud
 from pilotage.api.types import GateResult, Outcome
 from support import storm
-from support.clouds import kubectl, until_gone
+from support.stage import anew
 
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(900)]
 
@@ -65,16 +64,6 @@ def test_four_kinds_of_gates_pass_while_collector_and_prometheus_come_and_go(at_
     comparison = ledger.compare(account, lambda: counted(aws) - before)
     assert comparison.labels > 1_000
     assert comparison.wrong == ()
-
-
-def anew(stage: story.Stage) -> None:
-    """Delete the deployment with all it owns, and deploy v1 for the first time."""
-    hub = stage.clouds["hub"]
-    kubectl(hub, "delete", "mdep", manifests.NAME, "-n", manifests.NAMESPACE, "--timeout=90s")
-    for name in MEMBERS:
-        until_gone(stage.clouds[name], "deployments,statefulsets,services,configmaps,httproutes", manifests.NAMESPACE)
-    story.apply(stage, "v1")
-    story.follow(stage, story.ended(Outcome.PROMOTED), 120)
 
 
 def counted(cloud: Cloud) -> Counter[ledger.Cell]:
