@@ -50,11 +50,6 @@ class Cloud:
         return self.facts.gateway
 
     @property
-    def outside_gateway_url(self) -> str:
-        """URL of the ingress for clients outside."""
-        return self.facts.outside.gateway
-
-    @property
     def inside_kubeconfig(self) -> Path:
         """An admin kubeconfig that also works while the cloud is cut off."""
         return Path(self.facts.kubeconfig)
